@@ -1,0 +1,61 @@
+# make demo     set everything up, compress a real trained network, run it, compare
+# make test     set everything up and pass the tests
+# make lint     ruff, mypy, clang-format
+# make bench    latency beside ONNX Runtime -> benchmarks/RESULTS.md
+# make sanitize tests of the core under the address and undefined-behaviour sanitizers, then the thread sanitizer
+# make docs     API reference as HTML -> build/docs
+# Needs python3 (3.10 or newer) with venv and its headers, make, and a C++20 compiler; all else comes from the package index.
+
+PYTHON ?= python3
+CXX ?= g++
+VENV := .venv
+BIN := $(VENV)/bin
+SOURCES := $(shell find src cpp -type f -not -name '*.pyc') CMakeLists.txt pyproject.toml README.md
+
+.PHONY: demo test lint bench sanitize docs clean
+.DELETE_ON_ERROR:
+
+demo: $(VENV)/.installed
+	$(BIN)/python examples/demo.py
+
+test: $(VENV)/.installed
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/clang-format --dry-run --Werror $$(git ls-files '*.cpp' '*.h')
+
+format: $(VENV)/.packages
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $$(git ls-files '*.cpp' '*.h')
+
+bench: $(VENV)/.installed
+	$(BIN)/python benchmarks/latency.py --write benchmarks/RESULTS.md
+
+docs: $(VENV)/.installed
+	$(BIN)/pdoc --output-directory build/docs opq
+
+sanitize: $(VENV)/.packages
+	PYTHON=$(BIN)/python CXX=$(CXX) sh tests/sanitize.sh
+
+clean:
+	rm -rf build $(VENV)
+
+# Each missing tool is named in one line, before anything is downloaded.
+$(VENV)/.packages: pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "opq: $(PYTHON) is missing: install python3 (3.10 or newer)"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "opq: $(PYTHON) is older than 3.10"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "opq: the module venv is missing: install python3-venv"; exit 1; }
+	@command -v $(CXX) >/dev/null || { echo "opq: $(CXX) is missing: install g++ (or set CXX)"; exit 1; }
+	@echo 'int main() {}' | $(CXX) -std=c++20 -x c++ -fsyntax-only - 2>/dev/null || { echo "opq: $(CXX) does not know C++20"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'pip>=25.1,<27'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group dev
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.packages $(SOURCES)
+	CXX=$(CXX) $(BIN)/python -m pip install --quiet --disable-pip-version-check '.[onnx]'
+	@touch $@

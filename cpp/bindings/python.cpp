@@ -1,0 +1,270 @@
+// The module opq._core: the core's classes and functions for Python. No logic; docstrings are in src/opq/_core.pyi.
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include "format/codec.h"
+#include "format/crc32c.h"
+#include "format/packed.h"
+#include "runtime/matrix.h"
+#include "runtime/network.h"
+#include "runtime/session.h"
+
+namespace py = pybind11;
+
+namespace opq {
+namespace {
+
+[[noreturn]] void fail(const std::string& message) { throw Error(ErrorCode::kInput, message); }
+
+// The bytes of a bytes-like object, held for as long as this lives.
+class ByteView {
+ public:
+  explicit ByteView(const py::object& object) {
+    if (PyObject_GetBuffer(object.ptr(), &view_, PyBUF_SIMPLE) != 0) throw py::error_already_set();
+  }
+  ~ByteView() { PyBuffer_Release(&view_); }
+  ByteView(const ByteView&) = delete;
+  ByteView& operator=(const ByteView&) = delete;
+
+  Bytes bytes() const { return {static_cast<const uint8_t*>(view_.buf), static_cast<std::size_t>(view_.len)}; }
+
+ private:
+  Py_buffer view_;
+};
+
+py::dtype dtype_of(ElementType type) {
+  switch (type) {
+    case ElementType::kInt32:
+      return py::dtype::of<int32_t>();
+    case ElementType::kInt64:
+      return py::dtype::of<int64_t>();
+    default:
+      return py::dtype::of<float>();
+  }
+}
+
+bool in_c_order(const py::array& array) {
+  constexpr int kFlags = py::detail::npy_api::NPY_ARRAY_C_CONTIGUOUS_ | py::detail::npy_api::NPY_ARRAY_ALIGNED_;
+  return (array.flags() & kFlags) == kFlags;
+}
+
+Shape shape_of(const py::array& array) { return {array.shape(), array.shape() + array.ndim()}; }
+
+// The data of an argument that must be an array of T in C order with `rank` dimensions.
+template <typename T>
+const T* checked_data(const py::array& array, int rank, const char* what) {
+  if (!array.dtype().is(py::dtype::of<T>()) || array.ndim() != rank || !in_c_order(array)) {
+    fail(std::string(what) + " is not a " + std::to_string(rank) + "-dimensional " +
+         std::string(py::str(static_cast<py::object>(py::dtype::of<T>()))) + " array in C order");
+  }
+  return static_cast<const T*>(array.data());
+}
+
+InputArray input_array(std::string_view name, const py::array& array) {
+  const Shape shape = shape_of(array);
+  for (const ElementType type : {ElementType::kFloat32, ElementType::kInt32, ElementType::kInt64}) {
+    if (!array.dtype().equal(dtype_of(type))) continue;
+    if (!in_c_order(array)) fail("input " + std::string(name) + " is not in C order");
+    return {name, type, shape, static_cast<const std::byte*>(array.data())};
+  }
+  fail("input " + std::string(name) + " is " + std::string(py::str(static_cast<py::object>(array.dtype()))) + " " +
+       to_string(shape) + ", expected float32, int32 or int64");
+}
+
+// An array that owns the result's memory.
+py::array to_numpy(OutputArray output) {
+  std::byte* data = output.data.release();
+  const py::capsule owner(data, [](void* memory) { delete[] static_cast<std::byte*>(memory); });
+  return {dtype_of(output.type), output.shape, data, owner};
+}
+
+py::list ports(const Network& network, const std::vector<Port>& ports) {
+  py::list result;
+  for (const Port& port : ports) {
+    result.append(py::make_tuple(network.graph().values[port.value].name, element_name(port.type),
+                                 py::tuple(py::cast(port.shape))));
+  }
+  return result;
+}
+
+py::list run(Session& session, const py::dict& inputs, const std::vector<std::string>& outputs) {
+  // A snapshot: another thread may change the dict.
+  std::vector<std::pair<std::string, py::array>> arrays;
+  for (const py::handle item : py::list(inputs.attr("items")())) {
+    arrays.push_back(item.cast<std::pair<std::string, py::array>>());
+  }
+  std::vector<InputArray> views;
+  for (const auto& [name, array] : arrays) views.push_back(input_array(name, array));
+  std::vector<OutputArray> results;
+  {
+    const py::gil_scoped_release release;
+    results = session.run(views, outputs);
+  }
+  py::list list;
+  for (OutputArray& result : results) list.append(to_numpy(std::move(result)));
+  return list;
+}
+
+py::list profile(const Session& session) {
+  std::vector<StepProfile> steps;
+  {
+    const py::gil_scoped_release release;
+    steps = session.profile();
+  }
+  py::list result;
+  for (const StepProfile& step : steps) {
+    py::dict entry;
+    entry["name"] = step.name;
+    entry["op"] = step.op;
+    entry["kernel"] = step.kernel;
+    entry["shape"] = py::tuple(py::cast(step.shape));
+    entry["nonzeros"] = step.nonzeros;
+    entry["seconds"] = step.seconds;
+    result.append(entry);
+  }
+  return result;
+}
+
+std::unique_ptr<Matrix> make_matrix(const py::array& codes, const py::array& scale) {
+  const int8_t* code_data = checked_data<int8_t>(codes, 2, "codes");
+  const float* scale_data = checked_data<float>(scale, 1, "scale");
+  if (scale.shape(0) != codes.shape(0)) fail("scale does not have one number per row of codes");
+  std::vector<float> scales(scale_data, scale_data + scale.shape(0));
+  const py::gil_scoped_release release;
+  return std::make_unique<Matrix>(code_data, codes.shape(0), codes.shape(1), std::move(scales));
+}
+
+py::array matmul(const Matrix& matrix, const py::array& x, int threads) {
+  const float* data = checked_data<float>(x, 2, "x");
+  if (x.shape(0) != matrix.depth()) {
+    fail("x has " + std::to_string(x.shape(0)) + " rows, the matrix " + std::to_string(matrix.depth()) + " columns");
+  }
+  const int64_t columns = x.shape(1);
+  py::array_t<float> y({matrix.rows(), columns});
+  float* result = y.mutable_data();
+  {
+    const py::gil_scoped_release release;
+    matrix.matmul(data, columns, threads, result);
+  }
+  return y;
+}
+
+int checked_levels(int levels) {
+  if (levels < 1 || levels > kMaxLevels) fail("levels is " + std::to_string(levels) + ", not 1 to 127");
+  return levels;
+}
+
+py::bytes encode(const py::array& codes, int levels, const std::string& codec_name) {
+  const Codec codec = code_codec(codec_name);
+  const int8_t* data = checked_data<int8_t>(codes, 1, "codes");
+  const std::size_t count = static_cast<std::size_t>(codes.shape(0));
+  if (count == 0) fail("there are no codes");
+  std::vector<uint8_t> stream;
+  {
+    const py::gil_scoped_release release;
+    stream = encode_codes(codec, data, count, checked_levels(levels));
+  }
+  return {reinterpret_cast<const char*>(stream.data()), stream.size()};
+}
+
+py::array decode(const py::object& data, int64_t count, int levels, const std::string& codec_name) {
+  const Codec codec = code_codec(codec_name);
+  const ByteView view(data);
+  if (count < 1 || count > int64_t{1} << 36) fail("count is " + std::to_string(count) + ", not 1 to 2^36");
+  check_stream_length(codec, static_cast<uint64_t>(count), checked_levels(levels), view.bytes().size());
+  py::array_t<int8_t> codes(count);
+  int8_t* result = codes.mutable_data();
+  {
+    const py::gil_scoped_release release;
+    decode_codes(codec, view.bytes(), levels, result, static_cast<std::size_t>(count));
+  }
+  return codes;
+}
+
+std::shared_ptr<Network> load_network(const py::object& data) {
+  const ByteView view(data);
+  const py::gil_scoped_release release;
+  return std::make_shared<Network>(view.bytes());
+}
+
+uint32_t checksum(const py::object& data) {
+  const ByteView view(data);
+  const py::gil_scoped_release release;
+  return crc32c(view.bytes());
+}
+
+std::vector<std::string> value_names(const Network& network) {
+  std::vector<std::string> names;
+  for (const Value& value : network.graph().values) names.push_back(value.name);
+  return names;
+}
+
+std::vector<std::string> supported_isas() {
+  const KernelList list = supported_kernels();
+  std::vector<std::string> names;
+  for (int i = 0; i < list.count; ++i) names.push_back(list.sets[i]->name);
+  return names;
+}
+
+void translate_error(std::exception_ptr exception) {
+  try {
+    if (exception) std::rethrow_exception(exception);
+  } catch (const Error& error) {
+    const auto raise = [&](const char* name) {
+      py::set_error(py::module_::import("opq.errors").attr(name), error.what());
+    };
+    switch (error.code()) {
+      case ErrorCode::kFormat:
+        return raise("FormatError");
+      case ErrorCode::kUnsupported:
+        return raise("UnsupportedError");
+      case ErrorCode::kInput:
+        return py::set_error(PyExc_ValueError, error.what());
+    }
+  } catch (const std::length_error& error) {  // a vector longer than memory can be
+    py::set_error(PyExc_MemoryError, error.what());
+  }
+}
+
+}  // namespace
+}  // namespace opq
+
+// Networks and matrices are immutable and sessions lock: nothing relies on the interpreter's lock.
+PYBIND11_MODULE(_core, module, py::mod_gil_not_used()) {
+  using namespace opq;
+  module.attr("__version__") = OPQ_VERSION;
+  py::register_local_exception_translator(translate_error);
+
+  py::class_<Network, std::shared_ptr<Network>>(module, "Network")
+      .def(py::init(&load_network), py::arg("data"))
+      .def_property_readonly("inputs", [](const Network& network) { return ports(network, network.graph().inputs); })
+      .def_property_readonly("outputs", [](const Network& network) { return ports(network, network.graph().outputs); })
+      .def_property_readonly("value_names", &value_names)
+      .def_property_readonly("packed_bytes", &Network::packed_bytes)
+      .def_property_readonly("has_graph", &Network::has_graph);
+
+  py::class_<Session>(module, "Session")
+      .def(py::init([](std::shared_ptr<Network> network, int threads, bool keep_all) {
+             return std::make_unique<Session>(std::move(network), threads, keep_all);
+           }),
+           py::arg("network").none(false), py::arg("threads"), py::arg("keep_all") = false)
+      .def("run", &run, py::arg("inputs"), py::arg("outputs"))
+      .def("profile", &profile)
+      .def_property_readonly("threads", &Session::threads)
+      .def_property_readonly("isa", &Session::isa)
+      .def_property_readonly("arena_bytes", [](const Session& session) {
+        const py::gil_scoped_release release;
+        return session.arena_bytes();
+      });
+
+  py::class_<Matrix>(module, "Matrix")
+      .def(py::init(&make_matrix), py::arg("codes"), py::arg("scale"))
+      .def("matmul", &matmul, py::arg("x"), py::arg("threads"))
+      .def_property_readonly("packed_bytes", &Matrix::packed_bytes);
+
+  module.def("encode_codes", &encode, py::arg("codes"), py::arg("levels"), py::arg("codec"));
+  module.def("decode_codes", &decode, py::arg("data"), py::arg("count"), py::arg("levels"), py::arg("codec"));
+  module.def("crc32c", &checksum, py::arg("data"));
+  module.def("supported_isas", &supported_isas);
+}

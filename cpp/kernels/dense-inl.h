@@ -1,0 +1,69 @@
+// The dense product of one tile of pixels with one block of the weights' columns:
+//
+//   acc[m][p] += weights[m / 3][k][m % 3] * panel[k][p],  k ascending
+//
+// Three rows and four vectors of pixels at a time: 12 sums + 3 weights + 1 panel vector are the 16 registers of AVX2, and
+// 7 loads feed 12 multiply-adds, so that the multiply-adds are the bound. A tile of 7 vectors is done as 4 + 3.
+#pragma once
+
+#include "kernels/kernels.h"
+#include "kernels/unroll-inl.h"
+
+namespace opq {
+
+template <class V>
+inline void mul_add_column(V x, V w0, V w1, V w2, V& sum0, V& sum1, V& sum2) {
+  sum0 = mul_add(w0, x, sum0);
+  sum1 = mul_add(w1, x, sum1);
+  sum2 = mul_add(w2, x, sum2);
+}
+
+// weights[k][3], panel[k][kTile], acc[3][kTile]
+template <class V, int... P>
+void dense_rows(Seq<P...>, const float* weights, int depth, const float* panel, float* acc, bool first) {
+  V sum0[sizeof...(P)], sum1[sizeof...(P)], sum2[sizeof...(P)];
+  if (first) {
+    ((sum0[P] = sum1[P] = sum2[P] = V::zero()), ...);
+  } else {
+    ((sum0[P] = V::load(acc + kVector * P)), ...);
+    ((sum1[P] = V::load(acc + kTile + kVector * P)), ...);
+    ((sum2[P] = V::load(acc + 2 * kTile + kVector * P)), ...);
+  }
+  for (int k = 0; k < depth; ++k, weights += kDenseRows, panel += kTile) {
+    const V w0 = V::set(weights[0]), w1 = V::set(weights[1]), w2 = V::set(weights[2]);
+    (mul_add_column(V::load(panel + kVector * P), w0, w1, w2, sum0[P], sum1[P], sum2[P]), ...);
+  }
+  (sum0[P].store(acc + kVector * P), ...);
+  (sum1[P].store(acc + kTile + kVector * P), ...);
+  (sum2[P].store(acc + 2 * kTile + kVector * P), ...);
+}
+
+template <class V>
+void dense_rows(int vectors, const float* weights, int depth, const float* panel, float* acc, bool first) {
+  switch (vectors) {
+    case 1: return dense_rows<V>(SeqTo<1>(), weights, depth, panel, acc, first);
+    case 2: return dense_rows<V>(SeqTo<2>(), weights, depth, panel, acc, first);
+    case 3: return dense_rows<V>(SeqTo<3>(), weights, depth, panel, acc, first);
+    case 4: return dense_rows<V>(SeqTo<4>(), weights, depth, panel, acc, first);
+  }
+}
+
+template <class V>
+void dense_block(const DenseBlock& block, int rows, const float* panel, float* acc, int vectors, bool first) {
+  static_assert(kDenseRows == 3);
+  const int left = vectors > 4 ? (vectors + 1) / 2 : vectors, right = vectors - left;
+  const float* weights = block.weights;
+  for (int m = 0; m < rows; m += kDenseRows, acc += kDenseRows * kTile, weights += kDenseRows * block.depth) {
+    dense_rows<V>(left, weights, block.depth, panel, acc, first);
+    dense_rows<V>(right, weights, block.depth, panel + kVector * left, acc + kVector * left, first);
+  }
+}
+
+template <class V>
+void expand_codes(const int8_t* codes, float* dst, std::size_t n) {
+  std::size_t i = 0;
+  for (; i + V::kLanes <= n; i += V::kLanes) V::load_i8(codes + i).store(dst + i);
+  for (; i < n; ++i) dst[i] = static_cast<float>(codes[i]);
+}
+
+}  // namespace opq

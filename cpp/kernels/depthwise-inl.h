@@ -1,0 +1,67 @@
+// One channel of a depthwise convolution, y[r][p] = finish(sum over t of weights[t] * x[offsets[t] + r * row_stride + p]).
+//
+// x is padded, and for strides above 1 split into one plane per phase, so that every tap is a contiguous row. A row is computed
+// by groups of 4, 2 and 1 vectors: each group is one loop over the taps, with its sums in registers.
+#pragma once
+
+#include "kernels/finish-inl.h"
+#include "kernels/kernels.h"
+#include "kernels/unroll-inl.h"
+
+namespace opq {
+
+template <class V, class Act>
+struct DepthwiseRow {
+  const std::ptrdiff_t* offsets;
+  const float* weights;
+  int taps;
+  V scale, bias;
+  Act act;
+
+  // n pixels of one row, 8 * (vectors - 1) < n <= 8 * vectors.
+  template <int... P>
+  void run(Seq<P...>, const float* x, const float* residual, float* y, int n) const {
+    V sum[sizeof...(P)];
+    ((sum[P] = V::zero()), ...);
+    for (int t = 0; t < taps; ++t) {
+      const float* row = x + offsets[t];
+      const V weight = V::set(weights[t]);
+      ((sum[P] = mul_add(weight, V::load(row + kVector * P), sum[P])), ...);
+    }
+    (store_finished(finish(sum[P], scale, bias), act, residual ? residual + kVector * P : nullptr, y + kVector * P,
+                    n - kVector * P),
+     ...);
+  }
+};
+
+template <class V>
+void depthwise_plane(const float* x, const std::ptrdiff_t* offsets, const float* weights, int taps, std::ptrdiff_t row_stride,
+                     float scale, float bias, const float* residual, const Activation& activation, float* y,
+                     std::ptrdiff_t height, std::ptrdiff_t width) {
+  with_activation<V>(activation, [=](auto act) {
+    const DepthwiseRow<V, decltype(act)> row = {offsets, weights, taps, V::set(scale), V::set(bias), act};
+    for (std::ptrdiff_t r = 0; r < height; ++r) {
+      const float* in = x + r * row_stride;
+      const float* add = residual ? residual + r * width : nullptr;
+      float* out = y + r * width;
+      for (std::ptrdiff_t p = 0; p < width;) {
+        const std::ptrdiff_t rest = width - p;
+        const float* add_p = add ? add + p : nullptr;
+        if (rest > 3 * kVector) {
+          const int n = rest < 4 * kVector ? static_cast<int>(rest) : 4 * kVector;
+          row.run(SeqTo<4>(), in + p, add_p, out + p, n);
+          p += n;
+        } else if (rest > kVector) {
+          const int n = rest < 2 * kVector ? static_cast<int>(rest) : 2 * kVector;
+          row.run(SeqTo<2>(), in + p, add_p, out + p, n);
+          p += n;
+        } else {
+          row.run(SeqTo<1>(), in + p, add_p, out + p, static_cast<int>(rest));
+          p = width;
+        }
+      }
+    }
+  });
+}
+
+}  // namespace opq

@@ -1,0 +1,129 @@
+// The table of kernels: one set of function pointers per instruction set, chosen once at run time.
+//
+// A kernel knows arrays and sizes only: no files, threads, exceptions or allocation; everything it needs has been checked before.
+// Every set computes the same bits: each output is accumulated in one fixed order, every multiply-add is one fused operation,
+// and transcendental functions are our own polynomials.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace opq {
+
+inline constexpr int kVector = 8;        // pixels are computed in groups of 8
+inline constexpr int kTile = 56;         // pixels per tile: 7 such groups
+inline constexpr int kDepthBlock = 128;  // rows of a panel: 128 * 56 * 4 bytes = 28 KiB, fits the L1 cache
+inline constexpr int kDenseRows = 3;     // rows of a dense block computed together: 3 x 4 vectors, all AVX2 registers
+inline constexpr int kColumnRows = 64;   // rows of a block of dense columns: 64 codes are one cache line
+inline constexpr int kSparseRows = 256;  // rows of a block of sparse columns: a row number takes one byte
+
+// y = activation(v): kClip is min(max(v, lo), hi), which is ReLU for (0, inf); kLeaky is v < 0 ? slope * v : v.
+// NaN stays NaN.
+struct Activation {
+  enum Kind : int { kNone, kClip, kLeaky };
+  Kind kind = kNone;
+  float lo = 0, hi = 0, slope = 0;
+};
+
+enum class Unary : int { kRelu, kLeakyRelu, kSigmoid, kHardSigmoid, kHardSwish, kTanh, kClip };
+enum class Binary : int { kAdd, kSub, kMul, kDiv };
+
+// --- products ---------------------------------------------------------------------------------------------------------
+// A panel is panel[k][kTile], up to kDepthBlock rows: the inputs of one tile of output pixels. acc[m][kTile] holds the
+// partial sums between blocks; with `first` it is overwritten. vectors = number of 8-pixel groups to compute, 1..7.
+
+// acc[m][p] += sum over the nonzeros of row m of  code * panel[k][p],  k ascending, for m in [0, rows), rows <= 256.
+struct SparseBlock {
+  const uint8_t* order;   // [rows]: the rows m in the order in which they are stored and done
+  const uint8_t* counts;  // [rows], in that order, 0..128: nonzeros
+  const uint16_t* pairs;  // [sum(counts)]: k + 256 * (code + 128)
+};
+
+// acc[m][p] += sum over k of  weights[m / 3][k][m % 3] * panel[k][p],  k ascending; rows is a multiple of 3.
+struct DenseBlock {
+  const float* weights;
+  int depth;
+};
+
+// A stretch of a panel's rows: 8 * vectors floats from source row + src to panel row + dst. The last stretch may end up
+// to 7 floats behind the row's end: rows are filled in ascending order, and the panel has kVector floats of slack.
+struct PanelRun {
+  std::ptrdiff_t src;
+  int dst;
+  int vectors;
+};
+
+// Where finished sums of some output rows m go: y[m * stride + p] = act(fma(scale[m], sum, bias[m]) + residual[m * stride + p])
+// for p in [0, n), 8 * (vectors - 1) < n <= 8 * vectors. Null scale: 1, null bias: 0, null residual: none.
+struct RowOutput {
+  const float* scale;
+  const float* bias;
+  const float* residual;
+  std::ptrdiff_t stride;
+  const Activation* act;
+  float* y;
+  int n;
+};
+
+struct Kernels {
+  const char* name;  // "scalar", "avx2"
+
+  // panel[k] = the runs of the source row at x + offsets[k], for k in [0, depth).
+  void (*pack_panel)(const float* x, const std::ptrdiff_t* offsets, int depth, const PanelRun* runs, int count,
+                     float* panel);
+  // With `output`, the last block: the sums go there and not to acc.
+  void (*sparse_block)(const SparseBlock&, int rows, const float* panel, float* acc, int vectors, bool first,
+                       const RowOutput* output);
+  void (*dense_block)(const DenseBlock&, int rows, const float* panel, float* acc, int vectors, bool first);
+  // output = acc, for rows [0, rows).
+  void (*finish_rows)(const float* acc, int rows, const RowOutput& output);
+  // dst[i] = float(codes[i]) for i in [0, n): expands the codes of one block of a dense layer.
+  void (*expand_codes)(const int8_t* codes, float* dst, std::size_t n);
+
+  // One input vector times a block of output rows, accumulated column by column; columns with x[k] == 0 are skipped.
+  // Dense columns: acc[m] = sum over k of columns[k][m] * x[k], k ascending, for m in [0, 8 * vectors), 1 <= vectors <= 8.
+  void (*columns_i8)(const int8_t* columns, const float* x, std::size_t depth, int vectors, float* acc);
+  void (*columns_f32)(const float* columns, const float* x, std::size_t depth, int vectors, float* acc);
+  // Sparse columns: the entries of column k are the next counts[k] pairs (row, code + 128); lanes is 1 or 8 input vectors,
+  // x[k][lanes], and acc[row][lanes] += code * x[k].
+  void (*columns_sparse)(const uint16_t* counts, const uint8_t* pairs, const float* x, std::size_t depth, int lanes,
+                         float* acc);
+  // y[m] = act(fma(scale[m], acc[m], bias[m]) + residual[m]) for m in [0, n). Null pointers as in RowOutput.
+  void (*finish_columns)(const float* acc, const float* scale, const float* bias, const float* residual,
+                         const Activation&, float* y, int n);
+
+  // One channel of a depthwise convolution: y[r * width + p] = act(fma(scale, s, bias) + residual[r * width + p]) with
+  // s = sum over taps t of weights[t] * x[offsets[t] + r * row_stride + p], t ascending. x may be read up to 7 floats further.
+  void (*depthwise_plane)(const float* x, const std::ptrdiff_t* offsets, const float* weights, int taps,
+                          std::ptrdiff_t row_stride, float scale, float bias, const float* residual, const Activation&,
+                          float* y, std::ptrdiff_t height, std::ptrdiff_t width);
+
+  // --- elementwise, pooling, reductions -------------------------------------------------------------------------------
+  void (*unary)(Unary, const float* x, float* y, std::size_t n, float a, float b);  // a, b: alpha, beta or min, max
+  // y[i] = a[i * a_step] op b[i * b_step], steps 0 or 1.
+  void (*binary)(Binary, const float* a, int a_step, const float* b, int b_step, float* y, std::size_t n);
+  // y[i] = act(a[i] + b[i])
+  void (*add_activate)(const float* a, const float* b, const Activation&, float* y, std::size_t n);
+  // y[p] = max over taps of rows[t][p], NaN if one of them is;  y[p] = (sum over taps, ascending, of rows[t][p]) / divisor[p]
+  void (*max_row)(const float* const* rows, int taps, float* y, int n);
+  void (*average_row)(const float* const* rows, int taps, const float* divisor, float* y, int n);
+  // 8 interleaved partial sums, lane j adds x[j], x[j + 8], ..., then ((0 + 4) + (2 + 6)) + ((1 + 5) + (3 + 7)).
+  float (*sum)(const float* x, std::size_t n);
+  // Softmax over n contiguous elements: exp(x - max) / sum.
+  void (*softmax)(const float* x, float* y, std::size_t n);
+  // y[i] = x[i] / (bias + alpha * s[i])^beta, where s holds the sums of squares already: the last step of LRN.
+  void (*lrn)(const float* x, const float* s, float* y, std::size_t n, float alpha, float beta, float bias);
+  void (*square_add)(const float* x, float* s, std::size_t n);  // s[i] = fma(x[i], x[i], s[i])
+};
+
+// The sets that this machine can run, best first; never empty.
+struct KernelList {
+  const Kernels* const* sets;
+  int count;
+};
+KernelList supported_kernels();
+
+// The set called `name`, or null when it is unknown or this machine cannot run it.
+const Kernels* find_kernels(const char* name);
+
+}  // namespace opq

@@ -1,0 +1,47 @@
+// Sums over contiguous elements, and what is made of them. The order is fixed: lane j of 8 partial sums adds
+// x[j], x[j + 8], ..., then sum_of_lanes adds the 8.
+#pragma once
+
+#include "kernels/map-inl.h"
+#include "kernels/math-inl.h"
+
+namespace opq {
+
+template <class V>
+float sum(const float* x, std::size_t n) {
+  V total = V::zero();
+  std::size_t i = 0;
+  for (; i + V::kLanes <= n; i += V::kLanes) total = total + V::load(x + i);
+  return sum_of_lanes(total + V::load_n(x + i, static_cast<int>(n - i)));
+}
+
+template <class V>
+void softmax(const float* x, float* y, std::size_t n) {
+  if (n == 0) return;
+  float largest = x[0];  // a NaN may get lost here, but its exponential makes the sum NaN
+  for (std::size_t i = 1; i < n; ++i) largest = largest > x[i] ? largest : x[i];
+  map<V>(x, y, n, [=](V v) { return exp(v - V::set(largest)); });
+  const V total = V::set(sum<V>(y, n));
+  map<V>(y, y, n, [=](V v) { return v / total; });
+}
+
+template <class V>
+void square_add(const float* x, float* s, std::size_t n) {
+  map<V>(x, s, s, n, [](V v, V total) { return mul_add(v, v, total); });
+}
+
+// The last step of local response normalization, y = x / (bias + alpha s)^beta. (.)^0.75, the value of AlexNet and GoogLeNet, is
+// the product of two roots.
+template <class V>
+void lrn(const float* x, const float* s, float* y, std::size_t n, float alpha, float beta, float bias) {
+  const V a = V::set(alpha), b = V::set(bias);
+  if (beta == 0.75f) {
+    return map<V>(x, s, y, n, [=](V v, V total) {
+      const V root = sqrt(mul_add(a, total, b));
+      return v / (root * sqrt(root));
+    });
+  }
+  map<V>(x, s, y, n, [=](V v, V total) { return v / pow(mul_add(a, total, b), beta); });
+}
+
+}  // namespace opq

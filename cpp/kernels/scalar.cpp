@@ -1,0 +1,10 @@
+// The kernels in plain C++: for machines without a faster set, and the yardstick of the others' bits.
+#include "kernels/table-inl.h"
+#include "kernels/tables.h"
+#include "simd/vec_scalar.h"
+
+namespace opq {
+
+constinit const Kernels scalar_kernels = make_kernels<F32>("scalar");
+
+}  // namespace opq

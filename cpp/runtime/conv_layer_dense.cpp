@@ -1,0 +1,73 @@
+// Dense weights, [group][depth_block][row / 3][k][row % 3]; codes stay bytes and become floats a few rows at a time.
+#include <algorithm>
+#include <vector>
+
+#include "runtime/conv_layer_packed.h"
+#include "runtime/conv_layer_tiled.h"
+
+namespace opq {
+namespace {
+
+constexpr int kGroupRows = 12;  // 12 * 128 floats, expanded, are 6 KiB of the L1 cache
+constexpr int64_t kCopyCost = 1;
+static_assert(kGroupRows % kDenseRows == 0);
+
+template <typename T>
+class DenseConvLayer final : public TiledConvLayer {
+ public:
+  DenseConvLayer(const Weights& weights, const ConvGeometry& geometry, const T* values)
+      : TiledConvLayer(weights, geometry, kGroupRows), packed_(groups() * padded_rows() * depth()) {
+    for (int64_t group = 0; group < groups(); ++group) {
+      for (int64_t m = 0; m < rows(); ++m) {
+        const T* row = values + (group * rows() + m) * depth();
+        for (int64_t block = 0; block < depth_blocks(); ++block) {
+          T* out = packed_.data() + offset({group, block, m / kGroupRows}) + m % kGroupRows / kDenseRows * kDenseRows * depth_of(block);
+          for (int k = 0; k < depth_of(block); ++k) out[k * kDenseRows + m % kDenseRows] = row[block * kDepthBlock + k];
+        }
+      }
+    }
+    std::vector<int64_t> costs;
+    for (int64_t i = 0; i < groups() * row_groups(); ++i) costs.push_back(depth() * padded_rows_of(i % row_groups()));
+    set_costs(costs, kCopyCost);
+  }
+
+  std::size_t packed_bytes() const override { return packed_.size() * sizeof(T); }
+  const char* kernel_name() const override { return "dense"; }
+
+ protected:
+  void multiply(const BlockIndex& block, const float* panel, float* acc, int vectors, float* work,
+                const RowOutput* output, const Kernels& kernels) const override {
+    const T* packed = packed_.data() + offset(block);
+    const int depth = depth_of(block.depth_block), rows = padded_rows_of(block.row_group);
+    const float* values;
+    if constexpr (std::is_same_v<T, int8_t>) {
+      kernels.expand_codes(packed, work, static_cast<std::size_t>(rows) * depth);
+      values = work;
+    } else {
+      values = packed;
+    }
+    kernels.dense_block({values, depth}, rows, panel, acc, vectors, block.depth_block == 0);
+    if (output) kernels.finish_rows(acc, rows_of(block.row_group), *output);
+  }
+
+  std::size_t work_floats() const override { return std::is_same_v<T, int8_t> ? kGroupRows * kDepthBlock : 0; }
+
+ private:
+  int padded_rows_of(int64_t row_group) const { return (rows_of(row_group) + kDenseRows - 1) / kDenseRows * kDenseRows; }
+  int64_t padded_rows() const { return (rows() + kDenseRows - 1) / kDenseRows * kDenseRows; }
+  int64_t offset(const BlockIndex& block) const {
+    return (block.group * depth() + block.depth_block * kDepthBlock) * padded_rows() +
+           block.row_group * kGroupRows * depth_of(block.depth_block);
+  }
+
+  std::vector<T> packed_;
+};
+
+}  // namespace
+
+std::unique_ptr<ConvLayer> pack_dense_conv(const Weights& weights, const ConvGeometry& geometry) {
+  if (weights.codes) return std::make_unique<DenseConvLayer<int8_t>>(weights, geometry, weights.codes);
+  return std::make_unique<DenseConvLayer<float>>(weights, geometry, weights.values);
+}
+
+}  // namespace opq

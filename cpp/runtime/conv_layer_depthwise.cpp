@@ -1,0 +1,76 @@
+// Depthwise convolution: every output channel reads one input channel, m / (M / C). The weights are few: kept as floats, zeros
+// included.
+#include <algorithm>
+#include <limits>
+#include <vector>
+
+#include "runtime/conv_layer_packed.h"
+#include "runtime/conv_layer_planes.h"
+#include "runtime/parallel.h"
+
+namespace opq {
+namespace {
+
+constexpr int64_t kSlack = 4 * kVector + 16;  // vectors read further than the last row, and cache lines are not shared
+
+class DepthwiseConvLayer final : public ConvLayer {
+ public:
+  DepthwiseConvLayer(const Weights& weights, const ConvGeometry& geometry)
+      : geometry_(geometry), planes_(geometry), taps_(weights.depth), multiplier_(weights.rows / geometry.group) {
+    const int64_t n = weights.rows * weights.depth;
+    weights_.reserve(n);
+    for (int64_t i = 0; i < n; ++i) {
+      weights_.push_back(weights.codes ? static_cast<float>(weights.codes[i]) : weights.values[i]);
+      nonzeros_ += weights_.back() != 0;
+    }
+  }
+
+  std::size_t scratch_floats(const ConvShape& shape, int threads) const override {
+    const int64_t floats = planes_.channel_floats(shape);
+    if (floats > std::numeric_limits<int64_t>::max() / 2 / threads) return std::numeric_limits<std::size_t>::max();
+    return (floats + kSlack) * threads;
+  }
+
+  void run(const ConvShape& shape, const float* x, float* y, const Epilogue& epilogue, float* scratch, ThreadPool& pool,
+           const Kernels& kernels) const override {
+    std::vector<std::ptrdiff_t> offsets;
+    for (int64_t ky = 0; ky < geometry_.kernel_h; ++ky) {
+      for (int64_t kx = 0; kx < geometry_.kernel_w; ++kx) offsets.push_back(planes_.offset_of(shape, ky, kx));
+    }
+    const int64_t pixels = shape.out_h * shape.out_w, planes_floats = planes_.channel_floats(shape);
+    parallel_ranges(pool, shape.n * shape.c, grain_of(planes_floats), [&](int64_t begin, int64_t end, int thread) {
+      float* planes = scratch + thread * (planes_floats + kSlack);
+      std::fill_n(planes + planes_floats, kSlack, 0.0f);
+      for (int64_t i = begin; i < end; ++i) {
+        planes_.fill(shape, x + i * shape.h * shape.w, planes);
+        for (int64_t j = 0; j < multiplier_; ++j) {
+          const int64_t m = i % shape.c * multiplier_ + j, offset = (i * multiplier_ + j) * pixels;
+          kernels.depthwise_plane(planes, offsets.data(), weights_.data() + m * taps_, static_cast<int>(taps_),
+                                  planes_.row_stride(shape), epilogue.scale ? epilogue.scale[m] : 1.0f,
+                                  epilogue.bias ? epilogue.bias[m] : 0.0f,
+                                  epilogue.residual ? epilogue.residual + offset : nullptr, epilogue.act, y + offset,
+                                  shape.out_h, shape.out_w);
+        }
+      }
+    });
+  }
+
+  std::size_t packed_bytes() const override { return weights_.size() * sizeof(float); }
+  int64_t nonzeros() const override { return nonzeros_; }
+  const char* kernel_name() const override { return "depthwise"; }
+
+ private:
+  ConvGeometry geometry_;
+  InputPlanes planes_;
+  int64_t taps_, multiplier_;
+  int64_t nonzeros_ = 0;
+  std::vector<float> weights_;  // [m][taps]
+};
+
+}  // namespace
+
+std::unique_ptr<ConvLayer> pack_depthwise_conv(const Weights& weights, const ConvGeometry& geometry) {
+  return std::make_unique<DepthwiseConvLayer>(weights, geometry);
+}
+
+}  // namespace opq

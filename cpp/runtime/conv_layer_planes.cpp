@@ -1,0 +1,68 @@
+#include "runtime/conv_layer_planes.h"
+
+#include <algorithm>
+#include <limits>
+
+namespace opq {
+
+int64_t saturating_product(std::initializer_list<int64_t> factors) {
+  int64_t product = 1;
+  for (const int64_t factor : factors) {
+    if (__builtin_mul_overflow(product, factor, &product)) return std::numeric_limits<int64_t>::max();
+  }
+  return product;
+}
+
+PhaseAxis::PhaseAxis(int64_t kernel, int64_t stride, int64_t dilation) : stride_(stride) {
+  for (int64_t tap = 0; tap < kernel; ++tap) phases_.push_back(tap * dilation % stride);
+  std::sort(phases_.begin(), phases_.end());
+  phases_.erase(std::unique(phases_.begin(), phases_.end()), phases_.end());
+  for (int64_t tap = 0; tap < kernel; ++tap) {
+    const auto found = std::lower_bound(phases_.begin(), phases_.end(), tap * dilation % stride);
+    taps_.push_back({found - phases_.begin(), tap * dilation / stride});
+    longest_ = std::max(longest_, taps_.back().shift);
+  }
+}
+
+InputPlanes::InputPlanes(const ConvGeometry& geometry)
+    : y_(geometry.kernel_h, geometry.stride_h, geometry.dilation_h),
+      x_(geometry.kernel_w, geometry.stride_w, geometry.dilation_w) {}
+
+int64_t InputPlanes::channel_floats(const ConvShape& shape) const {
+  return saturating_product({y_.phases(), x_.phases(), y_.size(shape.out_h), x_.size(shape.out_w)});
+}
+
+int64_t InputPlanes::offset_of(const ConvShape& shape, int64_t ky, int64_t kx) const {
+  const int64_t plane = y_.phase_of(ky) * x_.phases() + x_.phase_of(kx);
+  const int64_t columns = x_.size(shape.out_w);
+  return (plane * y_.size(shape.out_h) + y_.shift_of(ky)) * columns + x_.shift_of(kx);
+}
+
+void InputPlanes::fill(const ConvShape& shape, const float* x, float* planes) const {
+  const int64_t rows = y_.size(shape.out_h), columns = x_.size(shape.out_w), stride = x_.stride();
+  for (int64_t py = 0; py < y_.phases(); ++py) {
+    for (int64_t px = 0; px < x_.phases(); ++px) {
+      // Column j is input column j * stride - left: inside of the image for j in [begin, end).
+      const int64_t left = shape.pad_left - x_.phase(px);
+      const int64_t begin = std::clamp<int64_t>((left + stride - 1) / stride, 0, columns);
+      const int64_t end = std::clamp<int64_t>((shape.w + left + stride - 1) / stride, begin, columns);
+      for (int64_t row = 0; row < rows; ++row, planes += columns) {
+        const int64_t y = row * y_.stride() + y_.phase(py) - shape.pad_top;
+        if (y < 0 || y >= shape.h || begin == end) {
+          std::fill_n(planes, columns, 0.0f);
+          continue;
+        }
+        const float* src = x + y * shape.w + begin * stride - left;
+        std::fill(planes, planes + begin, 0.0f);
+        if (stride == 1) {
+          std::copy_n(src, end - begin, planes + begin);
+        } else {
+          for (int64_t j = begin; j < end; ++j, src += stride) planes[j] = *src;
+        }
+        std::fill(planes + end, planes + columns, 0.0f);
+      }
+    }
+  }
+}
+
+}  // namespace opq

@@ -1,0 +1,63 @@
+// The input of a convolution, padded and split by stride, so that every tap of the kernel reads contiguous rows.
+//
+// With stride s, output column x reads input column x * s + kx * dilation - pad: columns of one remainder ("phase") modulo s, for
+// each kx. Splitting the padded plane by phase makes them neighbours:
+//
+//   padded row, s = 2    a b c d e f g      phase 0   a c e g      tap kx = 0: a c e    kx = 2: c e g
+//                                           phase 1   b d f        tap kx = 1: b d f
+//
+// and the same for rows. Only phases that a tap reads are made. A channel's planes lie one after another:
+//
+//   [phases_y][phases_x][rows][columns]
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <initializer_list>
+#include <vector>
+
+#include "runtime/layers.h"
+
+namespace opq {
+
+// INT64_MAX if the product is larger.
+int64_t saturating_product(std::initializer_list<int64_t> factors);
+
+// One axis: which phases its taps need, and where in a phase each tap starts.
+class PhaseAxis {
+ public:
+  PhaseAxis(int64_t kernel, int64_t stride, int64_t dilation);
+
+  int64_t stride() const { return stride_; }
+  int64_t phases() const { return static_cast<int64_t>(phases_.size()); }
+  int64_t phase(int64_t index) const { return phases_[index]; }       // remainder modulo stride
+  int64_t phase_of(int64_t tap) const { return taps_[tap].phase; }    // index of the phase that the tap reads
+  int64_t shift_of(int64_t tap) const { return taps_[tap].shift; }    // ... from this element on
+  int64_t size(int64_t outputs) const { return outputs + longest_; }  // elements of a phase
+
+ private:
+  struct Tap {
+    int64_t phase, shift;
+  };
+  int64_t stride_, longest_ = 0;
+  std::vector<int64_t> phases_;  // ascending
+  std::vector<Tap> taps_;
+};
+
+class InputPlanes {
+ public:
+  explicit InputPlanes(const ConvGeometry& geometry);
+
+  int64_t row_stride(const ConvShape& shape) const { return x_.size(shape.out_w); }
+  // Floats of one channel's planes; INT64_MAX if that is too small.
+  int64_t channel_floats(const ConvShape& shape) const;
+  // Where the tap (ky, kx) of output pixel (0, 0) is in its channel's planes; pixel (r, p) is at + r * row_stride + p.
+  int64_t offset_of(const ConvShape& shape, int64_t ky, int64_t kx) const;
+  // Fills the planes of one channel from x[h][w].
+  void fill(const ConvShape& shape, const float* x, float* planes) const;
+
+ private:
+  PhaseAxis y_, x_;
+};
+
+}  // namespace opq

@@ -1,0 +1,235 @@
+#include "runtime/conv_layer_tiled.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "runtime/parallel.h"
+
+namespace opq {
+namespace {
+
+constexpr int64_t kCacheLineFloats = 16;
+constexpr int64_t kMaxPartRows = 512;  // rows of acc: 112 KiB, a part of the L2 cache
+
+int64_t round_up(int64_t n, int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
+
+float* align_to_cache_line(float* p) {
+  const auto address = reinterpret_cast<std::uintptr_t>(p);
+  return p + (round_up(static_cast<int64_t>(address), 64) - static_cast<int64_t>(address)) / sizeof(float);
+}
+
+int64_t count_nonzeros(const Weights& weights) {
+  const int64_t n = weights.rows * weights.depth;
+  if (weights.codes) return n - std::count(weights.codes, weights.codes + n, 0);
+  return n - std::count(weights.values, weights.values + n, 0.0f);
+}
+
+}  // namespace
+
+// What all tasks of one run share.
+struct TiledConvLayer::Job {
+  const ConvShape& shape;
+  const Epilogue& epilogue;
+  const Kernels& kernels;
+  float* y;
+  const float* input = nullptr;                // x or the padded planes
+  int64_t input_floats = 0;                    // that may be read
+  int64_t channel_stride = 0, row_stride = 0;  // in input; between two rows of output pixels
+  std::vector<std::ptrdiff_t> tap_offsets = {};
+  int64_t pixels = 0, tiles = 0, parts = 0;
+};
+
+struct TiledConvLayer::Task {
+  int64_t image, group, first_group, last_group, first_pixel;
+  int pixels;
+};
+
+TiledConvLayer::TiledConvLayer(const Weights& weights, const ConvGeometry& geometry, int group_rows)
+    : geometry_(geometry),
+      planes_(geometry),
+      group_rows_(group_rows),
+      rows_(weights.rows / geometry.group),
+      depth_(weights.depth),
+      nonzeros_(count_nonzeros(weights)) {}
+
+int TiledConvLayer::rows_of(int64_t row_group) const {
+  return static_cast<int>(std::min<int64_t>(group_rows_, rows_ - row_group * group_rows_));
+}
+
+int TiledConvLayer::depth_of(int64_t depth_block) const {
+  return static_cast<int>(std::min<int64_t>(kDepthBlock, depth_ - depth_block * kDepthBlock));
+}
+
+int64_t TiledConvLayer::flat_index(const BlockIndex& block) const {
+  return (block.group * depth_blocks() + block.depth_block) * row_groups() + block.row_group;
+}
+
+void TiledConvLayer::set_costs(const std::vector<int64_t>& costs, int64_t copy_cost) {
+  copy_cost_ = copy_cost;
+  for (int64_t group = 0; group < groups(); ++group) {
+    int64_t sum = 0;
+    cost_sums_.push_back(sum);
+    for (int64_t i = 0; i < row_groups(); ++i) cost_sums_.push_back(sum += costs[group * row_groups() + i]);
+  }
+}
+
+bool TiledConvLayer::reads_input_directly(const ConvShape& shape) const {
+  return geometry_.kernel_h == 1 && geometry_.kernel_w == 1 && geometry_.stride_h == 1 && geometry_.stride_w == 1 &&
+         shape.pad_top == 0 && shape.pad_left == 0 && shape.out_h == shape.h && shape.out_w == shape.w;
+}
+
+std::size_t TiledConvLayer::thread_floats() const {
+  const int64_t acc = round_up(rows_, group_rows_) * kTile;
+  return round_up(kDepthBlock * kTile + kVector + acc + static_cast<int64_t>(work_floats()), kCacheLineFloats);
+}
+
+std::size_t TiledConvLayer::scratch_floats(const ConvShape& shape, int threads) const {
+  int64_t planes = 0;
+  if (!reads_input_directly(shape)) {
+    planes = saturating_product({shape.n, shape.c, planes_.channel_floats(shape)});
+    if (planes == std::numeric_limits<int64_t>::max()) return std::numeric_limits<std::size_t>::max();
+    planes += kTile + kCacheLineFloats;
+  }
+  return planes + 2 * kCacheLineFloats + thread_floats() * threads;
+}
+
+// Tasks are the tiles. Where these do not occupy the threads evenly, the rows are divided as well, which copies each panel once per
+// part. Minimizes the time of the busiest thread.
+int64_t TiledConvLayer::parts_for(int64_t tasks, int threads) const {
+  const int64_t least = (rows_ + kMaxPartRows - 1) / kMaxPartRows;
+  const int64_t most = std::min<int64_t>(row_groups(), least * 4 * threads);
+  int64_t best = least;
+  double best_time = 0;
+  for (int64_t parts = least; parts <= most; ++parts) {
+    const double rounds = static_cast<double>((tasks * parts + threads - 1) / threads);
+    const double product = static_cast<double>(cost_sums_[row_groups()]) / static_cast<double>(parts);
+    const double time = rounds * (product + static_cast<double>(depth_ * copy_cost_));
+    if (parts == least || time < best_time) best = parts, best_time = time;
+  }
+  return best;
+}
+
+int64_t TiledConvLayer::part_begin(int64_t group, int64_t part, int64_t parts) const {
+  const auto sums = cost_sums_.begin() + group * (row_groups() + 1), end = sums + row_groups();
+  if (part == 0) return 0;
+  if (part == parts) return row_groups();
+  const double target = static_cast<double>(*end) * static_cast<double>(part) / static_cast<double>(parts);
+  return std::lower_bound(sums, end, static_cast<int64_t>(target)) - sums;
+}
+
+void TiledConvLayer::run(const ConvShape& shape, const float* x, float* y, const Epilogue& epilogue, float* scratch,
+                         ThreadPool& pool, const Kernels& kernels) const {
+  Job job{.shape = shape, .epilogue = epilogue, .kernels = kernels, .y = y};
+  job.pixels = shape.out_h * shape.out_w;
+  scratch = align_to_cache_line(scratch);
+  if (reads_input_directly(shape)) {
+    job.input = x;
+    job.channel_stride = shape.h * shape.w;
+    job.row_stride = shape.w;
+    job.input_floats = shape.n * shape.c * job.channel_stride;
+    job.tap_offsets = {0};
+  } else {
+    float* planes = scratch;
+    job.input = planes;
+    job.channel_stride = planes_.channel_floats(shape);
+    job.row_stride = planes_.row_stride(shape);
+    const int64_t floats = shape.n * shape.c * job.channel_stride;
+    job.input_floats = floats + kTile;
+    parallel_ranges(pool, shape.n * shape.c, grain_of(job.channel_stride), [&](int64_t begin, int64_t end, int) {
+      for (int64_t i = begin; i < end; ++i) planes_.fill(shape, x + i * shape.h * shape.w, planes + i * job.channel_stride);
+    });
+    std::fill_n(planes + floats, kTile, 0.0f);
+    for (int64_t ky = 0; ky < geometry_.kernel_h; ++ky) {
+      for (int64_t kx = 0; kx < geometry_.kernel_w; ++kx) job.tap_offsets.push_back(planes_.offset_of(shape, ky, kx));
+    }
+    scratch += round_up(job.input_floats, kCacheLineFloats);
+  }
+  job.tiles = (job.pixels + kTile - 1) / kTile;
+  const int64_t tile_tasks = shape.n * groups() * job.tiles;
+  job.parts = parts_for(tile_tasks, pool.threads());
+
+  // Tiles are innermost: consecutive tasks share their weights.
+  parallel_ranges(pool, tile_tasks * job.parts, 1, [&](int64_t begin, int64_t end, int thread) {
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t tile = i % job.tiles, part = i / job.tiles % job.parts, plane = i / job.tiles / job.parts;
+      const int64_t group = plane % groups(), first_pixel = tile * kTile;
+      run_task(job,
+               {.image = plane / groups(),
+                .group = group,
+                .first_group = part_begin(group, part, job.parts),
+                .last_group = part_begin(group, part + 1, job.parts),
+                .first_pixel = first_pixel,
+                .pixels = static_cast<int>(std::min<int64_t>(kTile, job.pixels - first_pixel))},
+               scratch + thread * thread_floats());
+    }
+  });
+}
+
+void TiledConvLayer::run_task(const Job& job, const Task& task, float* scratch) const {
+  if (task.first_group == task.last_group) return;
+  float* panel = scratch;
+  float* acc = panel + kDepthBlock * kTile + kVector;
+  float* work = acc + round_up(rows_, group_rows_) * kTile;
+  const int vectors = (task.pixels + kVector - 1) / kVector;
+
+  PanelRun runs[kTile];
+  int count = 0;
+  if (job.row_stride == job.shape.out_w) {
+    runs[count++] = {task.first_pixel, 0, vectors};
+  } else {
+    for (int done = 0; done < task.pixels;) {
+      const int64_t row = (task.first_pixel + done) / job.shape.out_w, column = (task.first_pixel + done) % job.shape.out_w;
+      const int length = static_cast<int>(std::min<int64_t>(job.shape.out_w - column, task.pixels - done));
+      runs[count++] = {row * job.row_stride + column, done, (length + kVector - 1) / kVector};
+      done += length;
+    }
+  }
+
+  const int64_t blocks = std::max<int64_t>(1, depth_blocks());
+  for (int64_t block = 0; block < blocks; ++block) {
+    pack(job, task, block, runs, count, panel);
+    for (int64_t i = task.first_group; i < task.last_group; ++i) {
+      // One block alone leaves nothing to keep: the same rows of acc, in the L1 cache, serve all groups.
+      float* sums = acc + (blocks == 1 ? 0 : (i - task.first_group) * group_rows_ * kTile);
+      const BlockIndex index = {task.group, block, i};
+      if (block + 1 < blocks) {
+        multiply(index, panel, sums, vectors, work, nullptr, job.kernels);
+        continue;
+      }
+      const int64_t m = task.group * rows_ + i * group_rows_;
+      const int64_t offset = (task.image * job.shape.m + m) * job.pixels + task.first_pixel;
+      const Epilogue& e = job.epilogue;
+      const RowOutput output = {.scale = e.scale ? e.scale + m : nullptr,
+                                .bias = e.bias ? e.bias + m : nullptr,
+                                .residual = e.residual ? e.residual + offset : nullptr,
+                                .stride = job.pixels,
+                                .act = &e.act,
+                                .y = job.y + offset,
+                                .n = task.pixels};
+      multiply(index, panel, sums, vectors, work, &output, job.kernels);
+    }
+  }
+}
+
+void TiledConvLayer::pack(const Job& job, const Task& task, int64_t depth_block, const PanelRun* runs, int count,
+                          float* panel) const {
+  std::ptrdiff_t offsets[kDepthBlock];
+  const int64_t first = depth_block * kDepthBlock, taps = static_cast<int64_t>(job.tap_offsets.size());
+  const int64_t group_channels = depth_ / taps;
+  const int depth = depth_of(depth_block);
+  int64_t tap = first % taps;
+  int64_t channel = (task.image * job.shape.c + task.group * group_channels + first / taps) * job.channel_stride;
+  for (int i = 0; i < depth; ++i) {
+    offsets[i] = channel + job.tap_offsets[tap];
+    if (++tap == taps) tap = 0, channel += job.channel_stride;
+  }
+  // Whole vectors read up to 7 floats too many: not behind the end of x.
+  const PanelRun& last = runs[count - 1];
+  const int64_t reach = last.src + int64_t{kVector} * last.vectors;
+  int safe = depth;
+  while (safe > 0 && offsets[safe - 1] + reach > job.input_floats) --safe;
+  job.kernels.pack_panel(job.input, offsets, safe, runs, count, panel);
+  for (int i = safe; i < depth; ++i) std::copy_n(job.input + offsets[i] + runs[0].src, task.pixels, panel + i * kTile);
+}
+
+}  // namespace opq

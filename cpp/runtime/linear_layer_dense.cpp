@@ -1,0 +1,78 @@
+// Dense columns: weights [row / 64][k][64], so that the column k of a block is one cache line of codes. The last block is as wide as its
+// rows need, in steps of 8.
+#include <algorithm>
+#include <type_traits>
+
+#include "runtime/aligned_buffer.h"
+#include "runtime/linear_layer_packed.h"
+#include "runtime/parallel.h"
+
+namespace opq {
+namespace {
+
+template <typename T>
+class DenseLinearLayer final : public LinearLayer {
+ public:
+  DenseLinearLayer(const Weights& weights, const T* values)
+      : rows_(weights.rows), depth_(weights.depth), packed_(padded_rows() * depth_ * sizeof(T)) {
+    T* packed = columns_of(0);
+    std::fill_n(packed, padded_rows() * depth_, T{0});
+    for (int64_t m = 0; m < rows_; ++m) {
+      const int64_t width = width_of(m / kColumnRows);
+      T* out = columns_of(m / kColumnRows) + m % kColumnRows;
+      for (int64_t k = 0; k < depth_; ++k) {
+        out[k * width] = values[m * depth_ + k];
+        nonzeros_ += values[m * depth_ + k] != 0;
+      }
+    }
+  }
+
+  std::size_t scratch_floats(int64_t, int) const override { return 0; }
+
+  void run(int64_t batch, const float* x, float* y, const Epilogue& epilogue, float*, ThreadPool& pool,
+           const Kernels& kernels) const override {
+    const int64_t blocks = (rows_ + kColumnRows - 1) / kColumnRows;
+    parallel_ranges(pool, blocks, 1, [&](int64_t begin, int64_t end, int) {
+      for (int64_t block = begin; block < end; ++block) {
+        for (int64_t image = 0; image < batch; ++image) run_block(block, image, x, y, epilogue, kernels);
+      }
+    });
+  }
+
+  std::size_t packed_bytes() const override { return packed_.size(); }
+  int64_t nonzeros() const override { return nonzeros_; }
+  const char* kernel_name() const override { return "dense columns"; }
+
+ private:
+  void run_block(int64_t block, int64_t image, const float* x, float* y, const Epilogue& e, const Kernels& kernels) const {
+    alignas(64) float acc[kColumnRows];
+    const int vectors = static_cast<int>(width_of(block) / kVector);
+    const float* x_image = x + image * depth_;
+    if constexpr (std::is_same_v<T, int8_t>) {
+      kernels.columns_i8(columns_of(block), x_image, depth_, vectors, acc);
+    } else {
+      kernels.columns_f32(columns_of(block), x_image, depth_, vectors, acc);
+    }
+    const int64_t m = block * kColumnRows, offset = image * rows_ + m;
+    kernels.finish_columns(acc, e.scale ? e.scale + m : nullptr, e.bias ? e.bias + m : nullptr,
+                           e.residual ? e.residual + offset : nullptr, e.act, y + offset,
+                           static_cast<int>(std::min<int64_t>(kColumnRows, rows_ - m)));
+  }
+
+  int64_t padded_rows() const { return (rows_ + kVector - 1) / kVector * kVector; }
+  int64_t width_of(int64_t block) const { return std::min<int64_t>(kColumnRows, padded_rows() - block * kColumnRows); }
+  T* columns_of(int64_t block) const { return reinterpret_cast<T*>(packed_.data()) + block * kColumnRows * depth_; }
+
+  int64_t rows_, depth_;
+  int64_t nonzeros_ = 0;
+  AlignedBuffer packed_;
+};
+
+}  // namespace
+
+std::unique_ptr<LinearLayer> pack_dense_linear(const Weights& weights) {
+  if (weights.codes) return std::make_unique<DenseLinearLayer<int8_t>>(weights, weights.codes);
+  return std::make_unique<DenseLinearLayer<float>>(weights, weights.values);
+}
+
+}  // namespace opq

@@ -1,0 +1,14 @@
+// The two kinds of linear layers; LinearLayer::pack chooses.
+#pragma once
+
+#include <memory>
+
+#include "runtime/layers.h"
+
+namespace opq {
+
+std::unique_ptr<LinearLayer> pack_dense_linear(const Weights& weights);
+// weights.codes is not null.
+std::unique_ptr<LinearLayer> pack_sparse_linear(const Weights& weights);
+
+}  // namespace opq

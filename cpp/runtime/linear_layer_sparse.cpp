@@ -1,0 +1,114 @@
+// Sparse columns: for each block of 256 rows and each k, the entries (row, code + 128), two bytes each.
+//
+//   counts  [block][k]      entries of column k
+//   pairs   in the same order; pair_begin_[block] is where a block starts
+//
+// Several images are done 8 at a time, interleaved: x[k][8] and acc[row][8].
+#include <algorithm>
+#include <vector>
+
+#include "runtime/linear_layer_packed.h"
+#include "runtime/parallel.h"
+
+namespace opq {
+namespace {
+
+constexpr int64_t kLanes = kVector;
+constexpr int64_t kThreadFloats = kSparseRows * kLanes + kSparseRows;  // acc, and one image's part of it
+
+class SparseLinearLayer final : public LinearLayer {
+ public:
+  explicit SparseLinearLayer(const Weights& weights) : rows_(weights.rows), depth_(weights.depth) {
+    counts_.resize(blocks() * depth_);
+    for (int64_t block = 0; block < blocks(); ++block) {
+      uint16_t* counts = counts_.data() + block * depth_;
+      pair_begin_.push_back(pairs_.size());
+      for (int64_t k = 0; k < depth_; ++k) {
+        const int8_t* column = weights.codes + block * kSparseRows * depth_ + k;
+        for (int64_t row = 0; row < rows_of(block); ++row) {
+          const int8_t code = column[row * depth_];
+          if (code == 0) continue;
+          pairs_.push_back(static_cast<uint8_t>(row));
+          pairs_.push_back(static_cast<uint8_t>(code + 128));
+          ++counts[k];
+        }
+      }
+    }
+    pairs_.shrink_to_fit();
+  }
+
+  // For a batch, the interleaved inputs [images / 8][k][8].
+  std::size_t scratch_floats(int64_t batch, int threads) const override {
+    const int64_t interleaved = batch == 1 ? 0 : (batch + kLanes - 1) / kLanes * kLanes * depth_;
+    return interleaved + threads * kThreadFloats;
+  }
+
+  void run(int64_t batch, const float* x, float* y, const Epilogue& epilogue, float* scratch, ThreadPool& pool,
+           const Kernels& kernels) const override {
+    const int lanes = batch == 1 ? 1 : kLanes;
+    const int64_t image_groups = (batch + lanes - 1) / lanes;
+    float* acc = scratch;
+    if (lanes > 1) {
+      float* interleaved = scratch + pool.threads() * kThreadFloats;
+      parallel_ranges(pool, image_groups, 1, [&](int64_t begin, int64_t end, int) {
+        for (int64_t group = begin; group < end; ++group) {
+          interleave(x + group * kLanes * depth_, std::min(kLanes, batch - group * kLanes), interleaved + group * kLanes * depth_);
+        }
+      });
+      x = interleaved;
+    }
+    parallel_ranges(pool, image_groups * blocks(), 1, [&](int64_t begin, int64_t end, int thread) {
+      for (int64_t i = begin; i < end; ++i) {
+        const int64_t group = i % image_groups, block = i / image_groups;
+        float* sums = acc + thread * kThreadFloats;
+        std::fill_n(sums, rows_of(block) * lanes, 0.0f);
+        kernels.columns_sparse(counts_.data() + block * depth_, pairs_.data() + pair_begin_[block], x + group * lanes * depth_, depth_,
+                               lanes, sums);
+        const int64_t images = std::min<int64_t>(lanes, batch - group * lanes);
+        for (int64_t lane = 0; lane < images; ++lane) {
+          finish(block, group * lanes + lane, lane_of(sums, block, lane, lanes), y, epilogue, kernels);
+        }
+      }
+    });
+  }
+
+  std::size_t packed_bytes() const override {
+    return counts_.size() * sizeof(counts_[0]) + pairs_.size() + pair_begin_.size() * sizeof(pair_begin_[0]);
+  }
+  int64_t nonzeros() const override { return static_cast<int64_t>(pairs_.size() / 2); }
+  const char* kernel_name() const override { return "sparse columns"; }
+
+ private:
+  void interleave(const float* x, int64_t images, float* out) const {
+    for (int64_t k = 0; k < depth_; ++k) {
+      for (int64_t lane = 0; lane < kLanes; ++lane) *out++ = lane < images ? x[lane * depth_ + k] : 0.0f;
+    }
+  }
+
+  const float* lane_of(float* sums, int64_t block, int64_t lane, int lanes) const {
+    if (lanes == 1) return sums;
+    float* one = sums + kSparseRows * kLanes;
+    for (int64_t row = 0; row < rows_of(block); ++row) one[row] = sums[row * kLanes + lane];
+    return one;
+  }
+
+  void finish(int64_t block, int64_t image, const float* sums, float* y, const Epilogue& e, const Kernels& kernels) const {
+    const int64_t m = block * kSparseRows, offset = image * rows_ + m;
+    kernels.finish_columns(sums, e.scale ? e.scale + m : nullptr, e.bias ? e.bias + m : nullptr,
+                           e.residual ? e.residual + offset : nullptr, e.act, y + offset, static_cast<int>(rows_of(block)));
+  }
+
+  int64_t blocks() const { return (rows_ + kSparseRows - 1) / kSparseRows; }
+  int64_t rows_of(int64_t block) const { return std::min<int64_t>(kSparseRows, rows_ - block * kSparseRows); }
+
+  int64_t rows_, depth_;
+  std::vector<uint16_t> counts_;
+  std::vector<uint8_t> pairs_;
+  std::vector<std::size_t> pair_begin_;
+};
+
+}  // namespace
+
+std::unique_ptr<LinearLayer> pack_sparse_linear(const Weights& weights) { return std::make_unique<SparseLinearLayer>(weights); }
+
+}  // namespace opq

@@ -1,0 +1,208 @@
+#include "runtime/network.h"
+
+#include <tuple>
+
+#include "format/container.h"
+#include "runtime/shapes.h"
+#include "runtime/window.h"
+
+namespace opq {
+namespace {
+
+// True if the convolution is one product with the whole of x: one output pixel, no padding.
+bool is_full_window(const Window& w) {
+  return w.out == 1 && w.pad_begin == 0 && w.pad_end == 0 && w.in == w.extent() && w.in == w.kernel;
+}
+
+// By node: a Conv that is a Linear layer of its flattened input, whatever the batch. Only the inputs' first dimension
+// may be unknown; two sizes of it show whether a spatial one depends on it.
+std::vector<bool> find_linear_convolutions(const Graph& graph, const std::vector<Tensor>& tensors) {
+  std::vector<bool> linear(graph.nodes.size());
+  for (std::size_t i = 0; i < linear.size(); ++i) {
+    linear[i] = graph.nodes[i].op == Op::kConv && graph.nodes[i].integer("group") == 1;
+  }
+  for (const int64_t batch : {1, 3}) {
+    std::vector<Shape> inputs;
+    for (const Port& port : graph.inputs) {
+      inputs.push_back(port.shape);
+      if (!port.shape.empty() && port.shape[0] < 0) inputs.back()[0] = batch;
+      for (const int64_t size : inputs.back()) {
+        if (size < 0) return std::vector<bool>(graph.nodes.size());
+      }
+    }
+    std::vector<Shape> shapes;
+    try {
+      shapes = infer_shapes(graph, tensors, inputs);
+    } catch (const Error&) {  // such inputs do not fit: whether others do will show when they come
+      return std::vector<bool>(graph.nodes.size());
+    }
+    for (std::size_t i = 0; i < linear.size(); ++i) {
+      if (!linear[i]) continue;
+      const Node& node = graph.nodes[i];
+      const Windows windows = make_windows(node, shapes[node.input(0)], std::span(shapes[node.input(1)]).subspan(2));
+      linear[i] = is_full_window(windows.h) && is_full_window(windows.w);
+    }
+  }
+  return linear;
+}
+
+template <typename T>
+std::size_t bytes_of(const std::vector<T>& vector) {
+  return vector.size() * sizeof(T);
+}
+
+}  // namespace
+
+// Decodes one tensor at a time, packs it for the nodes that use it and frees it.
+class Network::Loader {
+ public:
+  Loader(Network& network, std::size_t file_bytes)
+      : network_(network), allowance_((int64_t{1} << 28) + 512 * static_cast<int64_t>(file_bytes)) {}
+
+  void load() {
+    const auto& nodes = network_.graph_.nodes;
+    users_.resize(network_.tensors_.size());
+    network_.weights_.resize(nodes.size());
+    network_.constants_.resize(network_.tensors_.size());
+    for (std::size_t i = 0; i < nodes.size(); ++i) {
+      if (nodes[i].op == Op::kConv || nodes[i].op == Op::kLinear) {
+        keep_constant(nodes[i].input(0));
+        users_[tensor_of(nodes[i], 1)].push_back(i);
+      } else {
+        for (const int value : nodes[i].inputs) keep_constant(value);
+      }
+    }
+    for (const Port& port : network_.graph_.outputs) keep_constant(port.value);
+    linear_ = find_linear_convolutions(network_.graph_, network_.tensors_);
+    for (std::size_t t = 0; t < network_.tensors_.size(); ++t) load_weights(static_cast<int>(t));
+    for (Tensor& tensor : network_.tensors_) {
+      tensor.payload = {};
+      tensor.scale = {};
+    }
+  }
+
+ private:
+  int tensor_of(const Node& node, std::size_t input) const { return network_.graph_.values[node.input(input)].tensor; }
+
+  void keep_constant(int value) {
+    const int tensor = network_.graph_.values[value].tensor;
+    if (tensor < 0 || network_.constants_[tensor].data() != nullptr) return;
+    const Bytes payload = network_.tensors_[tensor].payload;
+    AlignedBuffer buffer(payload.size());
+    if (!payload.empty()) std::memcpy(buffer.data(), payload.data(), payload.size());
+    network_.constants_[tensor] = std::move(buffer);
+    network_.packed_bytes_ += payload.size();
+  }
+
+  std::vector<float> floats_of(const Tensor& tensor) const {
+    std::vector<float> floats(tensor.elements);
+    if (!floats.empty()) std::memcpy(floats.data(), tensor.payload.data(), tensor.payload.size());
+    return floats;
+  }
+
+  // Coded tensors without a user are decoded as well: damage is found when the file is loaded.
+  void load_weights(int t) {
+    const Tensor& tensor = network_.tensors_[t];
+    const bool coded = tensor.codec != Codec::kRaw;
+    if (!coded && users_[t].empty()) return;
+    Weights weights;
+    std::unique_ptr<int8_t[]> codes;
+    std::vector<float> values;
+    if (coded) {
+      codes.reset(new int8_t[tensor.elements]);
+      decode_codes(tensor, codes.get());
+      weights.codes = codes.get();
+    } else {
+      values = floats_of(tensor);
+      weights.values = values.data();
+    }
+    if (users_[t].empty()) return;
+    weights.rows = tensor.shape[0];
+    weights.depth = tensor.elements / tensor.shape[0];
+    packed_.clear();
+    for (const std::size_t node : users_[t]) pack(node, tensor, weights);
+  }
+
+  void pack(std::size_t i, const Tensor& tensor, const Weights& weights) {
+    const Node& node = network_.graph_.nodes[i];
+    auto result = std::make_unique<NodeWeights>();
+    const bool conv = node.op == Op::kConv && !linear_[i];
+    const ConvGeometry geometry = conv ? geometry_of(node, tensor.shape) : ConvGeometry{};
+    spend(node, 2 * weights.rows);  // scale and bias
+    // Nodes that use the same weight in the same way share the packed layer.
+    const Key key{conv, geometry.group, geometry.stride_h, geometry.stride_w, geometry.dilation_h, geometry.dilation_w};
+    if (const auto found = packed_.find(key); found != packed_.end()) {
+      result->conv = found->second.first;
+      result->linear = found->second.second;
+    } else {
+      spend(node, tensor.elements);
+      if (conv) {
+        result->conv = ConvLayer::pack(weights, geometry);
+      } else {
+        result->linear = LinearLayer::pack(weights);
+      }
+      network_.packed_bytes_ += conv ? result->conv->packed_bytes() : result->linear->packed_bytes();
+      packed_[key] = {result->conv, result->linear};
+    }
+    result->scale = merged_scale(node, tensor);
+    if (node.input(3) != kAbsent) result->bias = floats_of(network_.tensors_[tensor_of(node, 3)]);
+    network_.packed_bytes_ += bytes_of(result->scale) + bytes_of(result->bias);
+    network_.weights_[i] = std::move(result);
+  }
+
+  // Bounds the memory that a small file can ask for by naming one weight in many nodes.
+  void spend(const Node& node, int64_t elements) {
+    allowance_ -= elements;
+    if (allowance_ < 0) {
+      node.fail(ErrorCode::kUnsupported, "the weights of all nodes together are too large for their file");
+    }
+  }
+
+  static ConvGeometry geometry_of(const Node& node, const Shape& weight) {
+    const bool flat = weight.size() == 3;
+    const auto& strides = node.integers("strides");
+    const auto& dilations = node.integers("dilations");
+    ConvGeometry geometry;
+    geometry.group = node.integer("group");
+    geometry.kernel_h = flat ? 1 : weight[2];
+    geometry.kernel_w = weight.back();
+    geometry.stride_h = flat ? 1 : strides[0];
+    geometry.stride_w = strides.back();
+    geometry.dilation_h = flat ? 1 : dilations[0];
+    geometry.dilation_w = dilations.back();
+    return geometry;
+  }
+
+  // The codes' step * scale[channel] and then the node's own scale, each product rounded to float32.
+  std::vector<float> merged_scale(const Node& node, const Tensor& tensor) const {
+    std::vector<float> scale;
+    if (tensor.codec != Codec::kRaw) {
+      scale = tensor.has_channel_axis ? tensor.scale : std::vector<float>(tensor.shape[0], 1.0f);
+      for (float& s : scale) s = tensor.step * s;
+    }
+    if (node.input(2) == kAbsent) return scale;
+    const std::vector<float> own = floats_of(network_.tensors_[tensor_of(node, 2)]);
+    if (scale.empty()) return own;
+    for (std::size_t channel = 0; channel < own.size(); ++channel) scale[channel] *= own[channel];
+    return scale;
+  }
+
+  using Key = std::tuple<bool, int64_t, int64_t, int64_t, int64_t, int64_t>;
+
+  Network& network_;
+  int64_t allowance_;                            // elements that may still be packed
+  std::vector<std::vector<std::size_t>> users_;  // by tensor: the nodes whose weight it is
+  std::vector<bool> linear_;                     // by node
+  std::map<Key, std::pair<std::shared_ptr<const ConvLayer>, std::shared_ptr<const LinearLayer>>>
+      packed_;  // of one tensor
+};
+
+Network::Network(Bytes file) {
+  const Container container = parse_container(file);
+  tensors_ = parse_tensors(container.tensors, container.data);
+  has_graph_ = container.has_graph;
+  if (has_graph_) graph_ = parse_graph(container.graph, tensors_);
+  Loader(*this, file.size()).load();
+}
+
+}  // namespace opq

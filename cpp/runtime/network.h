@@ -1,0 +1,49 @@
+// A loaded network: its graph and its weights, decoded and packed for the kernels. Immutable; any number of sessions
+// share it.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "runtime/aligned_buffer.h"
+#include "runtime/graph.h"
+#include "runtime/layers.h"
+
+namespace opq {
+
+// The weights of one Conv or Linear node. Exactly one of conv and linear is set.
+struct NodeWeights {
+  std::shared_ptr<const ConvLayer> conv;
+  std::shared_ptr<const LinearLayer> linear;
+  std::vector<float> scale, bias;  // [M], or empty: 1 and 0
+};
+
+class Network {
+ public:
+  // Reads and checks one whole file, all code streams included. The bytes are not needed afterwards.
+  explicit Network(Bytes file);
+
+  bool has_graph() const { return has_graph_; }
+  const Graph& graph() const { return graph_; }
+  const std::vector<Tensor>& tensors() const { return tensors_; }  // without their payloads
+
+  // The weights of node i, a Conv or a Linear.
+  const NodeWeights& weights(std::size_t node) const { return *weights_[node]; }
+  // The elements of a raw tensor that nodes read as a value or that is a graph output; null for the others.
+  const std::byte* constant(int tensor) const { return constants_[tensor].data(); }
+
+  // Bytes of memory that hold weights and constants.
+  std::size_t packed_bytes() const { return packed_bytes_; }
+
+ private:
+  class Loader;
+
+  bool has_graph_ = false;
+  Graph graph_;
+  std::vector<Tensor> tensors_;
+  std::vector<std::unique_ptr<NodeWeights>> weights_;  // by node
+  std::vector<AlignedBuffer> constants_;               // by tensor
+  std::size_t packed_bytes_ = 0;
+};
+
+}  // namespace opq

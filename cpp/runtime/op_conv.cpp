@@ -1,0 +1,95 @@
+// Conv and Linear: the packed layer with scale, bias, residual and activation in its epilogue.
+#include "runtime/shapes.h"
+#include "runtime/step.h"
+#include "runtime/window.h"
+
+namespace opq {
+namespace {
+
+class WeightStep : public Step {
+ protected:
+  explicit WeightStep(const StepSource& source)
+      : weights_(source.network.weights(source.fused.node)),
+        x_(source.node().input(0)),
+        y_(source.fused.output),
+        residual_(source.fused.residual),
+        activation_(source.fused.activation) {}
+
+  Epilogue epilogue(const Execution& execution) const {
+    return {.scale = weights_.scale.empty() ? nullptr : weights_.scale.data(),
+            .bias = weights_.bias.empty() ? nullptr : weights_.bias.data(),
+            .residual = residual_ == kAbsent ? nullptr : execution.input<float>(residual_),
+            .act = activation_};
+  }
+
+  const NodeWeights& weights_;
+  const int x_, y_, residual_;
+  const Activation activation_;
+};
+
+class ConvStep final : public WeightStep {
+ public:
+  ConvStep(const StepSource& source, const ConvShape& shape) : WeightStep(source), shape_(shape) {}
+
+  void run(const Execution& execution) const override {
+    weights_.conv->run(shape_, execution.input<float>(x_), execution.output<float>(y_), epilogue(execution),
+                       execution.scratch, execution.pool, execution.kernels);
+  }
+  std::size_t scratch_floats(int threads) const override { return weights_.conv->scratch_floats(shape_, threads); }
+  const char* kernel_name() const override { return weights_.conv->kernel_name(); }
+  int64_t nonzeros() const override { return weights_.conv->nonzeros(); }
+
+ private:
+  const ConvShape shape_;
+};
+
+class LinearStep final : public WeightStep {
+ public:
+  LinearStep(const StepSource& source, int64_t batch) : WeightStep(source), batch_(batch) {}
+
+  void run(const Execution& execution) const override {
+    weights_.linear->run(batch_, execution.input<float>(x_), execution.output<float>(y_), epilogue(execution),
+                         execution.scratch, execution.pool, execution.kernels);
+  }
+  std::size_t scratch_floats(int threads) const override { return weights_.linear->scratch_floats(batch_, threads); }
+  const char* kernel_name() const override { return weights_.linear->kernel_name(); }
+  int64_t nonzeros() const override { return weights_.linear->nonzeros(); }
+
+ private:
+  const int64_t batch_;
+};
+
+class EmptyStep final : public Step {
+  void run(const Execution&) const override {}
+};
+
+}  // namespace
+
+std::unique_ptr<Step> make_conv_step(const StepSource& source) {
+  const Node& node = source.node();
+  const Shape &x = source.input_shape(0), &y = source.output_shape();
+  const int64_t outputs = element_count(y);
+  if (outputs == 0) return std::make_unique<EmptyStep>();
+  if (node.op == Op::kLinear) return std::make_unique<LinearStep>(source, outputs / y.back());
+
+  const Windows windows = make_windows(node, x, std::span(source.input_shape(1)).subspan(2));
+  if (source.network.weights(source.fused.node).linear) {
+    // Packed as Linear because the declared shapes leave one output pixel, whatever the batch.
+    if (windows.h.out != 1 || windows.w.out != 1 || windows.h.in != windows.h.kernel ||
+        windows.w.in != windows.w.kernel) {
+      node.fail(ErrorCode::kUnsupported, "its spatial size changes with the batch");
+    }
+    return std::make_unique<LinearStep>(source, x[0]);
+  }
+  return std::make_unique<ConvStep>(source, ConvShape{.n = x[0],
+                                                      .c = x[1],
+                                                      .h = windows.h.in,
+                                                      .w = windows.w.in,
+                                                      .m = y[1],
+                                                      .out_h = windows.h.out,
+                                                      .out_w = windows.w.out,
+                                                      .pad_top = windows.h.pad_begin,
+                                                      .pad_left = windows.w.pad_begin});
+}
+
+}  // namespace opq

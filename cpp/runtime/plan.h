@@ -1,0 +1,43 @@
+// Everything about running a network that depends on the shapes of its inputs: steps, and where every value lies.
+#pragma once
+
+#include "runtime/step.h"
+
+namespace opq {
+
+// Where a value is: in the arena, among the constants, or in the caller's array. Views share their source's place.
+struct Place {
+  enum Kind : uint8_t { kNowhere, kArena, kConstant, kInput };
+  Kind kind = kNowhere;    // kNowhere: fused away, or the weights of a layer
+  std::size_t offset = 0;  // kArena: in bytes
+  int index = 0;           // kConstant: the tensor; kInput: the graph input
+};
+
+class Plan {
+ public:
+  // `inputs` holds one shape per graph input. With `keep_all` nothing is fused and no memory is used twice, so that
+  // every value can be read after the run. Throws Error(kInput) where the shapes do not fit.
+  Plan(const Network& network, std::vector<Shape> inputs, bool keep_all, int threads);
+
+  struct PlannedStep {
+    FusedNode fused;
+    std::unique_ptr<Step> step;
+  };
+
+  const std::vector<Shape>& inputs() const { return inputs_; }
+  const std::vector<Shape>& shapes() const { return shapes_; }  // by value
+  const std::vector<Place>& places() const { return places_; }  // by value
+  const std::vector<PlannedStep>& steps() const { return steps_; }
+  std::size_t arena_bytes() const { return arena_bytes_; }
+  std::size_t scratch_floats() const { return scratch_floats_; }
+
+ private:
+  void place_values(const Network& network, bool keep_all);
+
+  std::vector<Shape> inputs_, shapes_;
+  std::vector<Place> places_;
+  std::vector<PlannedStep> steps_;
+  std::size_t arena_bytes_ = 0, scratch_floats_ = 0;
+};
+
+}  // namespace opq

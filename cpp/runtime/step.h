@@ -1,0 +1,77 @@
+// One step of a plan: one node, or a chain of nodes fused into one pass, with everything that depends on shapes worked
+// out.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "runtime/network.h"
+#include "runtime/thread_pool.h"
+
+namespace opq {
+
+// Where the values are during one run, and what computes them.
+struct Execution {
+  std::byte* const* addresses;  // by value; a step writes its output only
+  float* scratch;               // as many floats as the step asked for
+  ThreadPool& pool;
+  const Kernels& kernels;
+
+  template <typename T>
+  const T* input(int value) const {
+    return reinterpret_cast<const T*>(addresses[value]);
+  }
+  template <typename T>
+  T* output(int value) const {
+    return reinterpret_cast<T*>(addresses[value]);
+  }
+};
+
+class Step {
+ public:
+  virtual ~Step() = default;
+  virtual void run(const Execution& execution) const = 0;
+  // Scratch memory in floats for all threads together.
+  virtual std::size_t scratch_floats(int /*threads*/) const { return 0; }
+  virtual const char* kernel_name() const { return ""; }
+  virtual int64_t nonzeros() const { return 0; }  // of the weights
+};
+
+// What fusion made of the graph: `node` does the work; behind it `residual` is added and `activation` applied.
+struct FusedNode {
+  std::size_t node;                // the first of `nodes`
+  std::vector<std::size_t> nodes;  // all nodes of the chain
+  int output;                      // what the last one writes
+  int residual = kAbsent;          // a value of the output's shape
+  Activation activation;
+};
+
+// What a step can be made from.
+struct StepSource {
+  const Network& network;
+  const std::vector<Shape>& shapes;  // by value
+  const FusedNode& fused;
+
+  const Node& node() const { return network.graph().nodes[fused.node]; }
+  const Shape& input_shape(std::size_t i) const { return shapes[node().input(i)]; }
+  const Shape& output_shape() const { return shapes[fused.output]; }
+  ElementType type() const { return network.graph().values[node().input(0)].type; }
+};
+
+// One function per family of operators.
+std::unique_ptr<Step> make_conv_step(const StepSource& source);       // Conv, Linear
+std::unique_ptr<Step> make_matmul_step(const StepSource& source);     // MatMul
+std::unique_ptr<Step> make_unary_step(const StepSource& source);      // Relu, Sigmoid, ..., Clip
+std::unique_ptr<Step> make_binary_step(const StepSource& source);     // Add, Sub, Mul, Div
+std::unique_ptr<Step> make_pool_step(const StepSource& source);       // MaxPool, AveragePool
+std::unique_ptr<Step> make_reduce_step(const StepSource& source);     // ReduceMean
+std::unique_ptr<Step> make_softmax_step(const StepSource& source);    // Softmax
+std::unique_ptr<Step> make_lrn_step(const StepSource& source);        // LRN
+std::unique_ptr<Step> make_pad_step(const StepSource& source);        // Pad
+std::unique_ptr<Step> make_concat_step(const StepSource& source);     // Concat
+std::unique_ptr<Step> make_transpose_step(const StepSource& source);  // Transpose
+
+std::unique_ptr<Step> make_step(const StepSource& source);
+
+}  // namespace opq

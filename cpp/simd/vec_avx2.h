@@ -1,0 +1,93 @@
+// F32: 8 float lanes in one AVX2 register. vec_scalar.h defines what each operation means.
+//
+// Included by one .cpp file, compiled with -mavx2 -mfma. Everything has internal linkage, so that the linker can never
+// choose one of these functions for a machine without AVX2.
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstdint>
+
+namespace opq {
+namespace {
+
+// kLaneMask + 8 - n selects the first n lanes.
+alignas(32) constexpr int32_t kLaneMask[16] = {-1, -1, -1, -1, -1, -1, -1, -1};
+
+struct F32 {
+  static constexpr int kLanes = 8;
+  __m256 raw;
+
+  static F32 zero() { return {_mm256_setzero_ps()}; }
+  static F32 set(float x) { return {_mm256_set1_ps(x)}; }
+  static F32 load(const float* p) { return {_mm256_loadu_ps(p)}; }
+  static F32 load_n(const float* p, int n) {
+    return {_mm256_maskload_ps(p, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(kLaneMask + kLanes - n)))};
+  }
+  static F32 load_i8(const int8_t* p) {
+    const __m128i codes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p));
+    return {_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(codes))};
+  }
+  void store(float* p) const { _mm256_storeu_ps(p, raw); }
+  // Not vmaskmovps: as a store it takes some 20 micro-operations on AMD's cores.
+  void store_n(float* p, int n) const {
+    if (n >= kLanes) return store(p);
+    __m128 half = _mm256_castps256_ps128(raw);
+    if (n & 4) {
+      _mm_storeu_ps(p, half);
+      half = _mm256_extractf128_ps(raw, 1);
+      p += 4;
+    }
+    if (n & 2) {
+      _mm_storel_pi(reinterpret_cast<__m64*>(p), half);
+      half = _mm_movehl_ps(half, half);
+      p += 2;
+    }
+    if (n & 1) _mm_store_ss(p, half);
+  }
+};
+
+inline F32 operator+(F32 a, F32 b) { return {_mm256_add_ps(a.raw, b.raw)}; }
+inline F32 operator-(F32 a, F32 b) { return {_mm256_sub_ps(a.raw, b.raw)}; }
+inline F32 operator*(F32 a, F32 b) { return {_mm256_mul_ps(a.raw, b.raw)}; }
+inline F32 operator/(F32 a, F32 b) { return {_mm256_div_ps(a.raw, b.raw)}; }
+inline F32 mul_add(F32 a, F32 b, F32 c) { return {_mm256_fmadd_ps(a.raw, b.raw, c.raw)}; }
+inline F32 sqrt(F32 a) { return {_mm256_sqrt_ps(a.raw)}; }
+inline F32 min(F32 a, F32 b) { return {_mm256_min_ps(a.raw, b.raw)}; }
+inline F32 max(F32 a, F32 b) { return {_mm256_max_ps(a.raw, b.raw)}; }
+inline F32 abs(F32 a) { return {_mm256_andnot_ps(_mm256_set1_ps(-0.0f), a.raw)}; }
+inline F32 copy_sign(F32 magnitude, F32 sign) {
+  const __m256 sign_bit = _mm256_set1_ps(-0.0f);
+  return {_mm256_or_ps(_mm256_andnot_ps(sign_bit, magnitude.raw), _mm256_and_ps(sign_bit, sign.raw))};
+}
+
+struct Mask {
+  __m256 raw;
+};
+
+inline Mask less(F32 a, F32 b) { return {_mm256_cmp_ps(a.raw, b.raw, _CMP_LT_OQ)}; }
+inline Mask equal(F32 a, F32 b) { return {_mm256_cmp_ps(a.raw, b.raw, _CMP_EQ_OQ)}; }
+inline Mask is_nan(F32 a) { return {_mm256_cmp_ps(a.raw, a.raw, _CMP_UNORD_Q)}; }
+inline F32 select(Mask m, F32 yes, F32 no) { return {_mm256_blendv_ps(no.raw, yes.raw, m.raw)}; }
+
+inline F32 pow2(F32 n) {
+  const __m256 biased = _mm256_add_ps(n.raw, _mm256_set1_ps(8388735.0f));
+  return {_mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(biased), 23))};
+}
+inline F32 exponent(F32 x) {
+  const __m256i biased = _mm256_srli_epi32(_mm256_castps_si256(x.raw), 23);
+  return {_mm256_cvtepi32_ps(_mm256_sub_epi32(biased, _mm256_set1_epi32(127)))};
+}
+inline F32 mantissa(F32 x) {
+  const __m256i fraction = _mm256_and_si256(_mm256_castps_si256(x.raw), _mm256_set1_epi32(0x7fffff));
+  return {_mm256_castsi256_ps(_mm256_or_si256(fraction, _mm256_set1_epi32(0x3f800000)))};
+}
+
+inline float sum_of_lanes(F32 a) {
+  const __m128 four = _mm_add_ps(_mm256_castps256_ps128(a.raw), _mm256_extractf128_ps(a.raw, 1));
+  const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+}
+
+}  // namespace
+}  // namespace opq

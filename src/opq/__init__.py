@@ -1,0 +1,41 @@
+"""OPQ, One-shot Pruning-Quantization: compressed networks on plain CPUs.
+
+From the pre-trained weights alone, without data and without search, `compress` decides how much each layer is pruned and how
+finely it is quantized; `Session` runs the result on a CPU. See https://arxiv.org/abs/2205.11141 for the method.
+"""
+
+from opq._core import __version__
+from opq.allocation import Allocation, LayerAllocation, allocate
+from opq.compressed import CompressedModel, load
+from opq.compression import compress
+from opq.errors import BudgetError, FormatError, UnsupportedError
+from opq.graph import Graph, Node, ValueInfo
+from opq.model import Model
+from opq.npz_io import load_npz
+from opq.onnx_import import load_onnx
+from opq.quantization import QuantizedTensor, quantize
+from opq.safetensors_io import load_safetensors
+from opq.session import Session
+
+__all__ = [
+    "Allocation",
+    "BudgetError",
+    "CompressedModel",
+    "FormatError",
+    "Graph",
+    "LayerAllocation",
+    "Model",
+    "Node",
+    "QuantizedTensor",
+    "Session",
+    "UnsupportedError",
+    "ValueInfo",
+    "__version__",
+    "allocate",
+    "compress",
+    "load",
+    "load_npz",
+    "load_onnx",
+    "load_safetensors",
+    "quantize",
+]

@@ -1,0 +1,100 @@
+"""The compiled core. A thin layer: `opq.Session`, `opq.load` and `QuantizedTensor` are the interface for users.
+
+Every function and class may be used from several threads; the interpreter's lock is released while the core works.
+Raises opq.FormatError for bytes that are not a valid file or stream, opq.UnsupportedError for what this version cannot do,
+ValueError for an argument that does not fit, MemoryError.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+__version__: str
+
+Port = tuple[str, str, tuple[int, ...]]
+
+class Network:
+    """A loaded `.opq` file: graph and weights, packed for this machine. Immutable; any number of sessions share it."""
+
+    def __init__(self, data: bytes | bytearray | memoryview) -> None:
+        """Reads and checks one whole file, all code streams included; `data` is not needed afterwards."""
+
+    @property
+    def inputs(self) -> list[Port]:
+        """Name, element type ("float32", "int32", "int64") and shape of every graph input; -1 where any size fits."""
+
+    @property
+    def outputs(self) -> list[Port]:
+        """The graph outputs, as `inputs`."""
+
+    @property
+    def value_names(self) -> list[str]:
+        """The names of all values of the graph; the first, "", is the absent one. Empty without a graph."""
+
+    @property
+    def packed_bytes(self) -> int:
+        """Bytes of memory that hold weights and constants."""
+
+    @property
+    def has_graph(self) -> bool:
+        """Whether there is anything to run."""
+
+class Session:
+    """Runs a network with its own threads and activation memory. Runs of one session take turns."""
+
+    def __init__(self, network: Network, threads: int, keep_all: bool = False) -> None:
+        """threads: 1 to 1024, the caller included. keep_all: every value can be fetched; slower, more memory, same bits.
+
+        The kernels are those of the best instruction set of this machine, or of the one that the environment variable
+        OPQ_ISA names. Raises UnsupportedError for a network without a graph.
+        """
+
+    def run(self, inputs: Mapping[str, npt.NDArray[Any]], outputs: Sequence[str]) -> list[npt.NDArray[Any]]:
+        """The values called `outputs`: graph outputs, or with keep_all any value.
+
+        inputs: for every graph input an aligned array in C order, of exactly its type and of a shape that fits.
+        """
+
+    def profile(self) -> list[dict[str, Any]]:
+        """One entry per step of the last run, empty before it.
+
+        name, op: the nodes computed in this step and their operators, joined by "+"; kernel; shape: of the output;
+        nonzeros: of the weights, 0 without; seconds.
+        """
+
+    @property
+    def threads(self) -> int: ...
+    @property
+    def isa(self) -> str:
+        """The instruction set of the kernels in use: one of `supported_isas()`."""
+
+    @property
+    def arena_bytes(self) -> int:
+        """Bytes of activation and scratch memory so far."""
+
+class Matrix:
+    """diag(scale) codes, packed for this machine. Immutable."""
+
+    def __init__(self, codes: npt.NDArray[np.int8], scale: npt.NDArray[np.float32]) -> None:
+        """codes [m, k], scale [m], both in C order, m and k at least 1."""
+
+    def matmul(self, x: npt.NDArray[np.float32], threads: int) -> npt.NDArray[np.float32]:
+        """x [k, n] in C order -> diag(scale) codes x [m, n]. threads: 1 to 1024."""
+
+    @property
+    def packed_bytes(self) -> int:
+        """Bytes of memory that hold the matrix."""
+
+def encode_codes(codes: npt.NDArray[np.int8], levels: int, codec: str) -> bytes:
+    """The code stream of codes [n], n >= 1, all in -levels..levels; levels: 1 to 127; codec: "packed" or "rans0"."""
+
+def decode_codes(data: bytes | bytearray | memoryview, count: int, levels: int, codec: str) -> npt.NDArray[np.int8]:
+    """The `count` codes of a code stream."""
+
+def crc32c(data: bytes | bytearray | memoryview) -> int:
+    """CRC32C (Castagnoli), as the file's checksums."""
+
+def supported_isas() -> list[str]:
+    """The instruction sets that this machine can run, best first."""

@@ -1,0 +1,113 @@
+"""Timing a session, beside another engine in the same process and run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+Run = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Milliseconds. `init` is loading the network, `first` the first run, the others are over the timed runs."""
+
+    engine: str
+    init: float
+    first: float
+    minimum: float
+    median: float
+    p90: float
+    p99: float
+    runs: int
+    peak_memory: int | None  # bytes of resident memory above what the process had before loading; None where unknown
+
+
+@dataclass
+class Engine:
+    """A named engine; `load` makes the function that runs it once."""
+
+    name: str
+    load: Callable[[], Run]
+
+
+def measure(engines: list[Engine], warmup: int, runs: int) -> list[Timing]:
+    """Load each engine and run it once, then time them in turns, so that other load on the machine hits them alike."""
+    loaded: list[tuple[Engine, Run, float, float, int | None]] = []
+    for engine in engines:
+        before = _reset_peak_memory()
+        started = time.perf_counter()
+        run = engine.load()
+        init = time.perf_counter() - started
+        started = time.perf_counter()
+        run()
+        first = time.perf_counter() - started
+        after = _memory("VmHWM")
+        loaded.append((engine, run, init, first, None if before is None or after is None else after - before))
+    # One engine's threads may spin for a while after a run; a block of runs per engine and turn keeps them apart.
+    times: list[list[float]] = [[] for _ in engines]
+    block = max(1, min(10, runs // 5))
+    while len(times[-1]) < runs:
+        for (_, run, *_), samples in zip(loaded, times, strict=True):
+            for _ in range(warmup if not samples else 1):
+                run()
+            for _ in range(min(block, runs - len(samples))):
+                started = time.perf_counter()
+                run()
+                samples.append(time.perf_counter() - started)
+    return [
+        _timing(engine.name, init, first, samples, memory)
+        for (engine, _, init, first, memory), samples in zip(loaded, times, strict=True)
+    ]
+
+
+def _timing(name: str, init: float, first: float, samples: list[float], memory: int | None) -> Timing:
+    ms = 1000.0 * np.array(samples)
+    return Timing(
+        name, 1000.0 * init, 1000.0 * first, float(ms.min()), float(np.median(ms)), float(np.percentile(ms, 90)),
+        float(np.percentile(ms, 99)), len(samples), memory,
+    )  # fmt: skip
+
+
+def onnxruntime_engine(model: bytes | str, inputs: Mapping[str, Array], threads: int) -> Engine:
+    """ONNX Runtime on the same number of threads, CPU provider. Raises ImportError, saying what to install, without it."""
+    try:
+        import onnxruntime
+    except ImportError:
+        raise ImportError("--against onnxruntime needs it: pip install onnxruntime") from None
+
+    def load() -> Run:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        return lambda: session.run(None, dict(inputs))
+
+    return Engine(f"onnxruntime {onnxruntime.__version__} dense float32", load)
+
+
+def _memory(key: str) -> int | None:
+    """A field of /proc/self/status in bytes; None where the system has no such file."""
+    try:
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith(key + ":"):
+                return 1024 * int(line.split()[1])
+    except OSError:
+        pass
+    return None
+
+
+def _reset_peak_memory() -> int | None:
+    """Sets the peak to what is resident now, which it returns."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return None
+    return _memory("VmRSS")

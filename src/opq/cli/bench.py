@@ -1,0 +1,106 @@
+"""`opq bench`: latency, per-layer profile and memory, beside another engine in the same run."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from opq.benchmark import Engine, Run, measure, onnxruntime_engine
+from opq.cli.sources import load_inputs
+from opq.cli.tables import format_table, number, print_json, progress, quiet, shape
+from opq.compressed import load
+from opq.onnx_export import export_onnx
+from opq.session import Session
+from opq.threads import checked_threads
+
+_EPILOG = """\
+The other engine runs the same weights as a plain dense ONNX model, in the same process, in turns with this one.
+
+examples:
+  opq bench net.opq
+  opq bench net.opq --threads 2 --against onnxruntime --json
+"""
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add this command."""
+    parser = commands.add_parser(
+        "bench",
+        help="measure latency, layer by layer and beside another engine",
+        description="Measure the latency of a network.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("file", help=".opq file")
+    parser.add_argument("--threads", type=int, help="threads; default: the available cores")
+    parser.add_argument("--against", choices=["onnxruntime"], help="another engine to run beside")
+    parser.add_argument("--input", help=".npy or .npz file; default: random")
+    parser.add_argument("--batch", type=int, default=1, help="batch size of random input")
+    parser.add_argument("--runs", type=int, default=50, help="timed runs")
+    parser.add_argument("--warmup", type=int, default=5, help="runs before them")
+    parser.add_argument("--seed", type=int, default=0, help="seed of random input")
+    parser.add_argument("--json", action="store_true", help="print everything as JSON")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure and print."""
+    if args.runs < 1 or args.warmup < 0:
+        raise ValueError(f"--runs {args.runs} --warmup {args.warmup}: expected at least 1 and 0")
+    say = quiet if args.json else progress
+    threads = checked_threads(args.threads)
+    shapes = Session(args.file, threads=1)
+    inputs = shapes.checked_inputs(load_inputs(args.input, shapes.get_inputs(), args.batch, args.seed))
+    sessions: list[Session] = []
+
+    def load_own() -> Run:
+        sessions.append(Session(args.file, threads=threads))
+        return lambda: sessions[-1].run(None, inputs)
+
+    del shapes
+    engines = [Engine("opq", load_own)]
+    with tempfile.TemporaryDirectory() as folder:
+        if args.against is not None:
+            say("exporting the dense model")
+            model = load(args.file)
+            path = str(Path(folder) / "dense.onnx")
+            assert model.graph is not None  # a session on the file exists
+            export_onnx(model.graph, model.dense_tensors(), path)
+            del model
+            engines.append(onnxruntime_engine(path, inputs, threads))
+        say(f"timing {args.runs} runs on {threads} threads")
+        timings = measure(engines, args.warmup, args.runs)
+    profile = sessions[-1].profile()
+    if args.json:
+        print_json({
+            "threads": threads, "instruction_set": sessions[-1].instruction_set, "engines": [vars(t) for t in timings],
+            "inputs": {name: list(x.shape) for name, x in inputs.items()}, "profile": profile,
+        })  # fmt: skip
+        return 0
+    print(_profile_table(profile), end="\n\n")
+    rows = [
+        [t.engine, *(f"{v:.2f}" for v in (t.median, t.p90, t.p99, t.minimum, t.first, t.init)),
+         "-" if t.peak_memory is None else f"{t.peak_memory / 1e6:.1f}"]
+        for t in timings
+    ]  # fmt: skip
+    header = ["engine", "median ms", "p90", "p99", "min", "first run", "init", "peak MB"]
+    print(format_table(header, rows))
+    sizes = ", ".join(f"{name} {shape(x.shape)}" for name, x in inputs.items())
+    print(f"\n{args.runs} runs, {threads} threads, {sessions[-1].instruction_set}, input {sizes}")
+    if len(timings) > 1:
+        print(f"opq takes {number(timings[0].median / timings[1].median)} of the time of {timings[1].engine}")
+    return 0
+
+
+def _profile_table(profile: list[dict[str, Any]]) -> str:
+    total = sum(step["seconds"] for step in profile) or 1.0
+    rows = [
+        [
+            step["name"], step["op"], step["kernel"], shape(step["shape"]), f"{step['nonzeros']}" if step["nonzeros"] else "-",
+            f"{1000 * step['seconds']:.3f}", f"{100 * step['seconds'] / total:.1f}",
+        ]
+        for step in profile
+    ]  # fmt: skip
+    return format_table(["layer", "op", "kernel", "output", "nonzeros", "ms", "%"], rows, left=4)

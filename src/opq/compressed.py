@@ -1,0 +1,139 @@
+"""A compressed model in memory, and the `.opq` file that holds it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from opq import _core
+from opq.atomic import write_atomically
+from opq.errors import FormatError
+from opq.graph import Graph
+from opq.quantization import QuantizedTensor
+from opq.reference.checking import check
+from opq.reference.container import read_container, write_container
+from opq.reference.graph_section import read_graph, write_graph
+from opq.reference.tensor_section import Tensor, TensorEntry, read_tensors, write_tensors
+from opq.report import build_report
+
+
+@dataclass(frozen=True, eq=False)
+class CompressedModel(Mapping[str, Tensor]):
+    """A network (or a mapping of tensors, `graph` None) after compression; a mapping of its tensors by name.
+
+    graph    the nodes, or None
+    tensors  name -> QuantizedTensor, or an array that stayed dense
+    details  what cannot be read off the tensors: dense bytes, budget, and each layer's threshold, predictions and error
+    """
+
+    graph: Graph | None
+    tensors: Mapping[str, Tensor]
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self.tensors[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.tensors)
+
+    def __len__(self) -> int:
+        return len(self.tensors)
+
+    def __repr__(self) -> str:
+        quantized = sum(isinstance(tensor, QuantizedTensor) for tensor in self.tensors.values())
+        return f"CompressedModel({quantized} quantized tensors of {len(self)}, {len(self._file)} bytes)"
+
+    def dense_tensors(self) -> dict[str, npt.NDArray[Any]]:
+        """Every tensor as an array: the quantized ones as float32."""
+        return {n: t.dequantize() if isinstance(t, QuantizedTensor) else t for n, t in self.tensors.items()}
+
+    def to_bytes(self) -> bytes:
+        """The `.opq` file as bytes."""
+        return self._file
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the `.opq` file. It appears whole or not at all: a failure leaves an older file as it was."""
+        write_atomically(path, self._file)
+
+    @property
+    def report(self) -> dict[str, Any]:
+        """Per-layer table, totals and the three compression rates, as plain data: see `opq.report.build_report`."""
+        return build_report(self, self.entries, len(self._file), self.packed_bytes)
+
+    @cached_property
+    def _file(self) -> bytes:
+        return to_bytes(self)
+
+    @cached_property
+    def entries(self) -> dict[str, TensorEntry]:
+        """Codec and bytes of every tensor in the file."""
+        sections = read_container(self._file, _core.crc32c)
+        return read_tensors(sections[b"TENS"], sections[b"DATA"], _no_decoding)[1]
+
+    @cached_property
+    def network(self) -> _core.Network:
+        """The network loaded into the compiled core, shared by every session on this model."""
+        return _core.Network(self._file)
+
+    @cached_property
+    def packed_bytes(self) -> int:
+        """Bytes of all weights as the core's kernels hold them at run time, dense tensors included."""
+        if self.graph is not None:
+            return self.network.packed_bytes
+        return sum(t.matrix.packed_bytes if isinstance(t, QuantizedTensor) else t.nbytes for t in self.tensors.values())
+
+
+def to_bytes(model: CompressedModel) -> bytes:
+    """The `.opq` file of a model, codes encoded by the compiled core."""
+    directory, data = write_tensors(model.tensors, _core.encode_codes)
+    sections = {b"TENS": directory, b"DATA": data}
+    if model.graph is not None:
+        sections[b"GRPH"] = write_graph(model.graph)
+    sections[b"REPT"] = json.dumps(model.details, separators=(",", ":")).encode()
+    return write_container(sections, _core.crc32c)
+
+
+def from_bytes(data: bytes) -> CompressedModel:
+    """The model in an `.opq` file. Raises FormatError, saying what is wrong with it."""
+    sections = read_container(data, _core.crc32c)
+    tensors, entries = read_tensors(sections[b"TENS"], sections[b"DATA"], _core.decode_codes)
+    graph = None
+    if b"GRPH" in sections:
+        graph = read_graph(sections[b"GRPH"])
+        check(graph, tensors)
+    details = _read_details(sections[b"REPT"]) if b"REPT" in sections else {}
+    model = CompressedModel(graph, tensors, details)
+    # What has been read is what it would write; loading need not encode again.
+    model.__dict__["_file"], model.__dict__["entries"] = data, entries
+    return model
+
+
+def load(path: str | os.PathLike[str]) -> CompressedModel:
+    """Read an `.opq` file. Raises FormatError, naming the file and what is wrong with it, and OSError."""
+    try:
+        return from_bytes(Path(path).read_bytes())
+    except FormatError as error:
+        raise FormatError(f"{os.fspath(path)}: {error}") from None
+
+
+def _read_details(section: memoryview) -> dict[str, Any]:
+    try:
+        details = json.loads(bytes(section).decode("utf-8"))
+    except (ValueError, RecursionError):
+        raise FormatError("section 'REPT' is not JSON") from None
+    if not isinstance(details, dict):
+        raise FormatError("section 'REPT' is not a JSON object")
+    return details
+
+
+def _no_decoding(data: bytes | memoryview, count: int, levels: int, codec: str) -> npt.NDArray[np.int8]:
+    """Stands in for a decoder where only the directory is of interest."""
+    return np.zeros(count, dtype=np.int8)

@@ -1,0 +1,166 @@
+"""Running a network: `Session.run` over the compiled core or the NumPy reference."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from opq import _core
+from opq.compressed import CompressedModel, from_bytes
+from opq.errors import FormatError, UnsupportedError
+from opq.graph import Dimension, Graph, ValueInfo
+from opq.model import Model
+from opq.reference import execution
+from opq.reference.container import read_container
+from opq.reference.graph_section import read_graph
+from opq.reference.tensor_section import Tensor
+from opq.threads import checked_threads
+
+Source: TypeAlias = "str | os.PathLike[str] | bytes | CompressedModel | Model"
+
+
+@dataclass(frozen=True)
+class Argument:
+    """An input or output of a network, as ONNX Runtime describes it: type is e.g. "tensor(float)"."""
+
+    name: str
+    shape: list[Dimension]
+    type: str
+
+
+class Session:
+    """A network ready to run.
+
+    source    path or bytes of an `.opq` file, a CompressedModel (shared: several sessions hold its weights once), or a
+              Model, which runs dense
+    threads   worker threads, the caller included; may exceed the cores; default: the cores this process may use. The
+              reference accepts it and computes as NumPy does.
+    backend   "core" (compiled) or "reference" (NumPy, the definition). There is no fallback from one to the other.
+
+    Raises FormatError for a damaged file, whatever the damage, and UnsupportedError for a file without a graph. A session may
+    be used from several threads; runs of one session take turns, runs of different sessions are concurrent.
+    """
+
+    def __init__(self, source: Source, *, threads: int | None = None, backend: Literal["core", "reference"] = "core") -> None:
+        if backend not in ("core", "reference"):
+            raise ValueError(f'backend {backend!r} is unknown: expected "core" or "reference"')
+        self._threads = checked_threads(threads)
+        self._backend = backend
+        self._graph, self._tensors, network = _opened(source, backend)
+        self._core = None if network is None else _core.Session(network, self._threads)
+
+    @property
+    def threads(self) -> int:
+        """Worker threads, the caller included."""
+        return self._threads
+
+    @property
+    def backend(self) -> str:
+        """ "core" or "reference"."""
+        return self._backend
+
+    @property
+    def instruction_set(self) -> str:
+        """The instruction set of the kernels in use: "avx2", "scalar", or "numpy" for the reference."""
+        return self._core.isa if self._core is not None else "numpy"
+
+    def get_inputs(self) -> list[Argument]:
+        """Name, shape and type of every input; dimensions that are not fixed are strings or None."""
+        return [_argument(info) for info in self._graph.inputs]
+
+    def get_outputs(self) -> list[Argument]:
+        """Name, shape and type of every output."""
+        return [_argument(info) for info in self._graph.outputs]
+
+    def run(self, output_names: Sequence[str] | None, inputs: Mapping[str, npt.ArrayLike]) -> list[npt.NDArray[Any]]:
+        """The outputs named (None: all of them, in order) for one array per input.
+
+        Arrays of another numeric type or memory layout are converted; a float array is not taken where integers are
+        expected. Raises ValueError, naming the input, for one that is missing, unknown, or of another type or shape.
+        """
+        known = [info.name for info in self._graph.outputs]
+        wanted = known if output_names is None else list(output_names)
+        for name in wanted:
+            if name not in known:
+                raise ValueError(f"there is no output {name!r}: expected {_listed(known)}")
+        arrays = self.checked_inputs(inputs)
+        if self._core is not None:
+            return self._core.run(arrays, wanted)
+        return execution.run(self._graph, self._tensors, arrays, wanted)
+
+    def profile(self) -> list[dict[str, Any]]:
+        """One entry per step of the last run of the core: nodes, op, kernel, shape, nonzeros, seconds. Empty before it."""
+        return self._core.profile() if self._core is not None else []
+
+    def checked_inputs(self, inputs: Mapping[str, npt.ArrayLike]) -> dict[str, npt.NDArray[Any]]:
+        """The inputs as `run` uses them: converted, C-contiguous. Raises ValueError as `run` does."""
+        names = [info.name for info in self._graph.inputs]
+        for name in inputs:
+            if name not in names:
+                raise ValueError(f"there is no input {name!r}: expected {_listed(names)}")
+        for name in names:
+            if name not in inputs:
+                raise ValueError(f"input {name!r} is missing")
+        return {info.name: _converted(info, inputs[info.name]) for info in self._graph.inputs}
+
+
+def _opened(source: Source, backend: str) -> tuple[Graph, Mapping[str, Tensor], _core.Network | None]:
+    """Graph, tensors (for the reference) and network (for the core) of a source."""
+    if isinstance(source, Model):
+        source = CompressedModel(source.graph, source.tensors)
+    if isinstance(source, CompressedModel):
+        return _runnable(source.graph), source.tensors, source.network if backend == "core" else None
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return _opened_bytes(bytes(source), backend)
+    try:
+        return _opened_bytes(Path(source).read_bytes(), backend)
+    except (FormatError, UnsupportedError) as error:
+        raise type(error)(f"{os.fspath(source)}: {error}") from None
+
+
+def _opened_bytes(data: bytes, backend: str) -> tuple[Graph, Mapping[str, Tensor], _core.Network | None]:
+    if backend == "reference":
+        model = from_bytes(data)
+        return _runnable(model.graph), model.tensors, None
+    network = _core.Network(data)  # checks the file, and decodes every tensor straight into its kernels' layout
+    section = read_container(data, _core.crc32c).get(b"GRPH")
+    return _runnable(None if section is None else read_graph(section)), {}, network
+
+
+def _runnable(graph: Graph | None) -> Graph:
+    if graph is None:
+        raise UnsupportedError("the file holds tensors without a graph: there is nothing to run")
+    return graph
+
+
+def _argument(info: ValueInfo) -> Argument:
+    return Argument(info.name, list(info.shape), info.type)
+
+
+def _converted(info: ValueInfo, value: npt.ArrayLike) -> npt.NDArray[Any]:
+    try:
+        array = np.asarray(value)
+    except ValueError:  # ragged sequences
+        raise ValueError(f"input {info.name!r} is not an array: expected {_described(info)}") from None
+    kinds = "fiub" if info.dtype == "float32" else "iub"
+    fits = array.ndim == len(info.shape) and all(
+        size > 0 and (not isinstance(expected, int) or size == expected) for size, expected in zip(array.shape, info.shape)
+    )
+    if not fits or (array.dtype.kind not in kinds and not (array.dtype.name == "bfloat16" and "f" in kinds)):
+        raise ValueError(f"input {info.name!r} is {array.dtype} {list(array.shape)}, expected {_described(info)}")
+    with np.errstate(over="ignore"):
+        return np.ascontiguousarray(array, dtype=info.dtype)
+
+
+def _described(info: ValueInfo) -> str:
+    return f"{info.dtype} [{', '.join('?' if d is None else str(d) for d in info.shape)}]"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(map(repr, names)) or "none"

@@ -1,0 +1,149 @@
+"""The compiled core against the reference on random networks, and its own bits over threads, batch and instruction sets."""
+
+import os
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from networks import quantized, random_networks, small_network
+
+import opq
+from opq import _core
+from opq.verification import verify
+
+ISAS = _core.supported_isas()
+
+
+def run(model, x, threads=1, isa=None, monkeypatch=None):
+    """The outputs of the core with one instruction set."""
+    before = os.environ.get("OPQ_ISA")
+    if isa is not None:
+        os.environ["OPQ_ISA"] = isa
+    try:
+        session = opq.Session(model, threads=threads)
+        assert isa is None or session.instruction_set == isa
+        return session.run(None, {"x": x})
+    finally:
+        if before is None:
+            os.environ.pop("OPQ_ISA", None)
+        else:
+            os.environ["OPQ_ISA"] = before
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@given(network=random_networks(), threads=st.integers(1, 4))
+@settings(max_examples=60)
+def test_random_networks_keep_the_bounds(isa, network, threads):
+    model, x = network
+    os.environ["OPQ_ISA"] = isa
+    try:
+        result = verify(model, {"x": x}, threads)
+    finally:
+        del os.environ["OPQ_ISA"]
+    assert result.same_bits
+    assert [node for node in result.nodes if not node.passed] == []
+
+
+@given(network=random_networks())
+@settings(max_examples=60)
+def test_same_bits_over_threads_batch_and_instruction_sets(network):
+    model, x = network
+    expected = run(model, x)
+    for isa in ISAS:
+        for threads in (1, 2, 3, 4):
+            for a, b in zip(run(model, x, threads, isa), expected, strict=True):
+                assert a.tobytes() == b.tobytes(), (isa, threads)
+    for i in range(len(x)):
+        for a, b in zip(run(model, x[i : i + 1]), expected, strict=True):
+            assert a.tobytes() == b[i : i + 1].tobytes()
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@given(
+    rows=st.integers(1, 300), depth=st.integers(1, 300), columns=st.sampled_from([0, 1, 2, 7, 8, 9, 55, 56, 57, 120]),
+    levels=st.sampled_from([1, 2, 7, 127]), sparsity=st.sampled_from([0, 0.3, 0.9, 1]), threads=st.integers(1, 4),
+    seed=st.integers(0, 2**32),
+)  # fmt: skip
+def test_matmul(isa, rows, depth, columns, levels, sparsity, threads, seed):
+    rng = np.random.default_rng(seed)
+    q = quantized(rng, (rows, depth), levels, sparsity)
+    x = rng.normal(size=(depth, columns) if columns else depth).astype(np.float32)
+    x[rng.random(x.shape) < 0.3] = 0
+    os.environ["OPQ_ISA"] = isa
+    try:
+        y = q.matmul(x, threads=threads)
+    finally:
+        del os.environ["OPQ_ISA"]
+    steps = q.channel_steps().astype(np.float64).reshape((-1,) + (1,) * (x.ndim - 1))
+    codes = q.codes.astype(np.float64)
+    n = depth + 2
+    gamma = n * 2.0**-24 / (1 - n * 2.0**-24)
+    assert y.dtype == np.float32
+    assert (np.abs(y - steps * (codes @ x)) <= gamma * steps * (np.abs(codes) @ np.abs(x)) + 1e-40).all()
+    single = q.matmul(np.ascontiguousarray(x[:, 0]) if columns else x)
+    assert single.tobytes() == np.ascontiguousarray(y[:, 0] if columns else y).tobytes()
+
+
+def test_matmul_of_other_shapes():
+    rng = np.random.default_rng(0)
+    q = quantized(rng, (6, 3, 2, 2), 7, 0.5)
+    x = rng.normal(size=(12, 5)).astype(np.float32)
+    np.testing.assert_allclose(q.matmul(x), q.dequantize().reshape(6, 12) @ x, rtol=1e-5, atol=1e-6)
+    w = rng.normal(size=(12, 6)).astype(np.float32)
+    other = opq.quantize(w, opq.allocate({"w": w}, bits=8, sparsity=0.0, axis=1)["w"])
+    assert other.axis == 1
+    np.testing.assert_allclose(other.matmul(x), other.dequantize().T @ x, rtol=1e-4, atol=1e-5)
+    assert other.matmul(np.zeros((12, 0))).shape == (6, 0)
+    for bad in (x[:5], x[None], np.zeros((12, 2), complex), "text"):
+        with pytest.raises(ValueError, match=r"expected float32 \(12,\) or \(12, n\)"):
+            other.matmul(bad)
+    for threads in (0, -1, 10**9, 1.5):
+        with pytest.raises(ValueError, match="threads"):
+            other.matmul(x, threads=threads)
+
+
+def test_one_session_in_many_threads_and_many_sessions_on_one_model():
+    model = small_network()
+    x = np.random.default_rng(1).normal(size=(2, 3, 9, 6)).astype(np.float32)
+    [expected] = run(model, x)
+    shared = opq.Session(model, threads=2)
+    wrong = []
+
+    def work(session):
+        for _ in range(30):
+            [y] = session.run(None, {"x": x})
+            if y.tobytes() != expected.tobytes():
+                wrong.append(y)
+
+    sessions = [shared, shared, opq.Session(model, threads=1), opq.Session(model, threads=3)]
+    workers = [threading.Thread(target=work, args=(session,)) for session in sessions]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert wrong == []
+
+
+def test_shapes_may_change_between_runs():
+    model = small_network()
+    session = opq.Session(model, threads=2)
+    rng = np.random.default_rng(2)
+    for batch, height in ((1, 4), (3, 9), (1, 4), (2, 1), (1, 30), (5, 5), (3, 9)):
+        x = rng.normal(size=(batch, 3, height, 6)).astype(np.float32)
+        [y] = session.run(None, {"x": x})
+        [z] = opq.Session(model, backend="reference").run(None, {"x": x})
+        np.testing.assert_allclose(y, z, rtol=1e-5, atol=1e-6)
+
+
+def test_unknown_instruction_set_is_named():
+    code = "import opq, networks; opq.Session(networks.small_network())"
+    environment = {**os.environ, "OPQ_ISA": "mmx", "PYTHONPATH": os.path.dirname(__file__)}
+    result = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert result.returncode != 0
+    last = result.stderr.strip().splitlines()[-1]
+    assert "mmx" in last
+    assert all(isa in last for isa in ISAS)

@@ -1,0 +1,76 @@
+"""The rules of the codes, against a scalar loop that follows them word by word."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+import opq
+from opq.allocation import LayerAllocation
+from opq.quantization import channel_rms, encode
+
+finite = st.floats(width=32, allow_nan=False, allow_infinity=False)
+
+
+def scalar_code(w, magnitude, threshold, step, levels):
+    """code = sign(w) clip(rint(m / step), 1, K) where m survives; all in float32."""
+    survives = magnitude > np.float32(threshold) if threshold > 0 else w != 0
+    if not survives:
+        return 0
+    with np.errstate(over="ignore"):
+        level = min(max(float(np.rint(np.float32(magnitude) / np.float32(step))), 1.0), levels)
+    return int(level) if w > 0 else -int(level)
+
+
+@given(
+    hnp.arrays(np.float32, hnp.array_shapes(min_dims=1, max_dims=4, max_side=5), elements=finite),
+    st.floats(0, 1e6, width=32), st.floats(2.0**-126, 1e6, width=32), st.integers(1, 127),
+)  # fmt: skip
+def test_codes_follow_the_rules(w, threshold, step, levels):
+    with np.errstate(over="ignore"):
+        codes = encode(w, np.abs(w), threshold, step, levels)
+    expected = [scalar_code(v, abs(v), threshold, step, levels) for v in w.ravel()]
+    assert codes.dtype == np.int8
+    assert codes.ravel().tolist() == expected
+
+
+def test_ties_go_to_even_and_thresholds_are_strict():
+    w = np.array([0.5, 1.5, 2.5, -3.5, 1.0, np.nextafter(np.float32(1.0), np.float32(2.0)), -0.0, 0.25], dtype=np.float32)
+    assert encode(w, np.abs(w), 0.0, 1.0, 127).tolist() == [1, 2, 2, -4, 1, 1, 0, 1]
+    assert encode(w, np.abs(w), 1.0, 1.0, 3).tolist() == [0, 2, 2, -3, 0, 1, 0, 0]
+
+
+@given(hnp.arrays(np.float32, (3, 4, 2), elements=finite), st.integers(0, 2))
+def test_channel_rms(w, axis):
+    rms = channel_rms(w, axis)
+    others = tuple(i for i in range(3) if i != axis)
+    expected = np.sqrt(np.mean(np.square(w.astype(np.longdouble)), axis=others))
+    expected = np.where(expected.astype(np.float32) == 0, 1, expected)
+    np.testing.assert_allclose(rms, expected.astype(np.float64), rtol=2e-7, atol=2e-45)
+
+
+def test_dequantize_multiplies_step_and_scale_first():
+    q = opq.QuantizedTensor(
+        np.array([[3], [-2]], dtype=np.int8), float(np.float32(0.1)), 3, np.array([0.3, 7], dtype=np.float32), 0
+    )
+    steps = np.float32(0.1) * np.array([0.3, 7], dtype=np.float32)
+    assert q.dequantize().tobytes() == np.array([[3 * steps[0]], [-2 * steps[1]]], dtype=np.float32).tobytes()
+    assert q.sparsity == 0.0
+    assert q.shape == (2, 1)
+
+
+def test_quantize_checks_the_shape():
+    w = np.ones((4, 5), dtype=np.float32)
+    layer = opq.allocate({"w": w}, bits=4)["w"]
+    assert isinstance(layer, LayerAllocation)
+    with pytest.raises(ValueError, match=r"layer 'w': weights have shape \(5, 4\)"):
+        opq.quantize(w.T, layer)
+
+
+def test_input_arrays_stay_as_they_are():
+    w = np.random.default_rng(0).normal(size=(50, 60)).astype(np.float32)
+    before = w.copy()
+    opq.quantize(w, opq.allocate({"w": w}, ratio=9)["w"])
+    opq.compress({"w": w}, ratio=5)
+    np.testing.assert_array_equal(w, before)

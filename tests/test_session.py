@@ -1,0 +1,119 @@
+"""`Session`: ONNX Runtime's convention, conversions, and errors that name the input."""
+
+import numpy as np
+import pytest
+from networks import small_network
+
+import opq
+
+X = np.random.default_rng(0).normal(size=(2, 3, 8, 6)).astype(np.float32)
+
+
+@pytest.fixture(params=["core", "reference"])
+def session(request):
+    return opq.Session(small_network(), threads=2, backend=request.param)
+
+
+def test_inputs_and_outputs(session):
+    [x], [y] = session.get_inputs(), session.get_outputs()
+    assert (x.name, x.shape, x.type) == ("x", ["N", 3, None, 6], "tensor(float)")
+    assert (y.name, y.shape, y.type) == ("y", ["N", 5], "tensor(float)")
+
+
+def test_run(session):
+    [y] = session.run(None, {"x": X})
+    assert y.shape == (2, 5)
+    assert y.dtype == np.float32
+    np.testing.assert_allclose(y.sum(axis=1), 1, rtol=1e-6)
+    [again] = session.run(["y"], {"x": X})
+    assert again.tobytes() == y.tobytes()
+    assert session.run([], {"x": X}) == []
+
+
+def test_results_are_the_callers_own(session):
+    """A later run does not write into an earlier result, and the input is not written to."""
+    before = X.copy()
+    [first] = session.run(None, {"x": X})
+    kept = first.copy()
+    session.run(None, {"x": -X})
+    np.testing.assert_array_equal(first, kept)
+    np.testing.assert_array_equal(X, before)
+
+
+def test_other_types_and_layouts_are_converted(session):
+    [expected] = session.run(None, {"x": X})
+    padded = np.zeros((2, 3, 8, 12), dtype=np.float32)
+    padded[..., ::2] = X
+    for same in (X.astype(np.float64), np.asfortranarray(X), padded[..., ::2], X.astype(">f4"), X.tolist()):
+        [y] = session.run(None, {"x": same})
+        assert y.tobytes() == expected.tobytes()
+    rounded = np.rint(X).astype(np.int8)
+    [y] = session.run(None, {"x": rounded})
+    [z] = session.run(None, {"x": rounded.astype(np.float32)})
+    assert y.tobytes() == z.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("inputs", "words"),
+    [
+        ({}, "'x' is missing"),
+        ({"x": X, "z": X}, "no input 'z'.*'x'"),
+        ({"x": X[0]}, r"'x' is float32 \[3, 8, 6\], expected float32 \[N, 3, \?, 6\]"),
+        ({"x": X[:, :2]}, "expected float32"),
+        ({"x": X[:0]}, "expected float32"),
+        ({"x": X.astype(complex)}, "complex128"),
+        ({"x": "photo"}, "<U5"),
+        ({"x": [[1.0], [1.0, 2.0]]}, "not an array"),
+        ({"x": None}, "object"),
+    ],
+)
+def test_wrong_inputs_are_named(session, inputs, words):
+    with pytest.raises(ValueError, match=words) as caught:
+        session.run(None, inputs)
+    assert "\n" not in str(caught.value)
+
+
+def test_unknown_outputs(session):
+    with pytest.raises(ValueError, match=r"no output 'p'.*'y'"):
+        session.run(["p"], {"x": X})
+
+
+@pytest.mark.parametrize("threads", [0, -1, 1.5, True, "2", 10**9])
+def test_wrong_thread_counts(threads):
+    with pytest.raises(ValueError, match="threads"):
+        opq.Session(small_network(), threads=threads)
+
+
+def test_more_threads_than_cores(session):
+    [expected] = session.run(None, {"x": X})
+    [y] = opq.Session(small_network(), threads=33, backend=session.backend).run(None, {"x": X})
+    assert y.tobytes() == expected.tobytes()
+
+
+def test_sources(tmp_path):
+    model = small_network()
+    model.save(tmp_path / "n.opq")
+    [expected] = opq.Session(model).run(None, {"x": X})
+    for source in (tmp_path / "n.opq", str(tmp_path / "n.opq"), model.to_bytes(), opq.load(tmp_path / "n.opq")):
+        for backend in ("core", "reference"):
+            [y] = opq.Session(source, backend=backend).run(None, {"x": X})
+            np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_file_without_a_graph_cannot_run():
+    data = opq.compress({"w": np.random.default_rng(0).normal(size=(9, 9))}, bits=4).to_bytes()
+    for backend in ("core", "reference"):
+        with pytest.raises(opq.UnsupportedError, match="without a graph"):
+            opq.Session(data, backend=backend)
+    with pytest.raises(ValueError, match="backend"):
+        opq.Session(data, backend="gpu")
+
+
+def test_profile(session):
+    session.run(None, {"x": X})
+    steps = session.profile()
+    if session.backend == "core":
+        assert sum("c1" in step["name"] for step in steps) == 1
+        assert all(step["seconds"] >= 0 for step in steps)
+    else:
+        assert steps == []
