@@ -146,8 +146,8 @@ def markdown(rows: list[Row], runs: int, sparsity: float) -> str:
     return f"""# Latency beside ONNX Runtime
 
 Written by `make bench` on {datetime.date.today().isoformat()}: {cpu_name()}, {available_cores()} cores, instruction set
-{best_isa()}; opq {opq.__version__}, {rows[0].other.engine}, Python {platform.python_version()}. Batch 1, medians of {runs} runs of each engine, in
-turns in one process.
+{best_isa()}; opq {opq.__version__}, {rows[0].other.engine}, Python {platform.python_version()}. Batch 1,
+medians of {runs} runs of each engine, in turns in one process.
 
 Every layer but the first and the depthwise ones (in open-nsfw also the last, of 2048 weights) is magnitude-pruned to
 {100 * sparsity:.0f} % zeros and quantized to 4 bits; ONNX Runtime runs the same network dense, unpruned, in float32.

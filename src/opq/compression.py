@@ -26,11 +26,6 @@ Progress = Callable[[str], None]
 # size moves in steps.
 _TOLERANCE, _AIM, _ATTEMPTS = 0.01, 0.996, 12
 
-# What the file keeps of each layer beside its codes, with four significant digits, and the longest numbers that it can hold.
-_DETAILS = ("threshold", "predicted_bits", "predicted_error", "real_error")
-_LONGEST = 1.234e-05
-_LONGEST_BUDGET = 1.2345678901234567e-100
-
 
 def compress(
     model: Model | Mapping[str, npt.ArrayLike],
@@ -70,9 +65,10 @@ def compress(
     given = {"sparsity": sparsity, "bits": bits, "ratio": ratio, "bytes": budget.bytes if size is not None else None}
     told = {key: value for key, value in given.items() if value is not None}
     problem = _Problem(graph, tensors, weights, layers, dense_bytes, told, say)
-    allocation = Allocation(stagewise(layers, budget)) if budget.bytes is None else problem.fit(budget.bytes)
-    say("measuring the codes' errors")
-    return problem.finish(allocation)
+    if budget.bytes is None:
+        say("quantizing")
+        return problem.model(Allocation(stagewise(layers, budget)))
+    return problem.fit(budget.bytes)
 
 
 def _contents(model: Model | Mapping[str, npt.ArrayLike]) -> tuple[Graph | None, dict[str, npt.NDArray[Any]], int]:
@@ -142,29 +138,25 @@ class _Problem:
             for name, tensor in self._tensors.items()
         }
 
-    def _model(self, allocation: Allocation, measured: bool) -> CompressedModel:
-        """The compressed model; without measuring its errors, numbers of the same or greater length stand in for them."""
+    def model(self, allocation: Allocation) -> CompressedModel:
+        """The compressed model, with the errors that its codes really have."""
         tensors = self._quantize(allocation)
         layers = {}
         for name, layer in allocation.items():
             tensor = tensors[name]
             assert isinstance(tensor, QuantizedTensor)
-            values = (
-                (layer.threshold, layer.bits, layer.distortion, _relative_error(self._weights[name], tensor, layer))
-                if measured
-                else (_LONGEST,) * 4
-            )
-            layers[name] = dict(zip(_DETAILS, (float(f"{value:.4g}") for value in values), strict=True))
-        budget = self._budget if measured else {"ratio": _LONGEST_BUDGET}
-        details = {"dense_bytes": self._dense_bytes, "budget": budget, "layers": layers}
+            values = {
+                "threshold": layer.threshold,
+                "predicted_bits": layer.bits,
+                "predicted_error": layer.distortion,
+                "real_error": _relative_error(self._weights[name], tensor, layer),
+            }
+            layers[name] = {key: float(f"{value:.4g}") for key, value in values.items()}
+        details = {"dense_bytes": self._dense_bytes, "budget": self._budget, "layers": layers}
         return CompressedModel(self._graph, tensors, details)
 
-    def finish(self, allocation: Allocation) -> CompressedModel:
-        """The compressed model, with the errors that its codes really have."""
-        return self._model(allocation, measured=True)
-
-    def fit(self, target: float) -> Allocation:
-        """The finest allocation whose file has at most `target` bytes.
+    def fit(self, target: float) -> CompressedModel:
+        """The finest compressed model whose file has at most `target` bytes.
 
         Bytes fall with log lambda. The rate model predicts them within some per cent; its prediction, corrected by the
         ratio of real to predicted bytes of the file before, gives the next log lambda. Bisection takes over where that
@@ -174,41 +166,38 @@ class _Problem:
         finest, coarsest = joint.range()
         lower, upper = joint.predicted_bytes(coarsest), joint.predicted_bytes(finest)
         too_large, fits = finest, coarsest
-        best: tuple[float, float] | None = None  # bytes, log lambda
+        best: CompressedModel | None = None
         correction, fixed = 1.0, 0.0
         for attempt in range(_ATTEMPTS):
             wanted = (_AIM * target - fixed) / correction
             guess = coarsest if wanted <= lower else finest if wanted >= upper else joint.solve(wanted)
             if attempt > 0 and not too_large < guess < fits:
                 guess = (too_large + fits) / 2.0
-            file_bytes, code_bytes = self._measure(Allocation(joint.allocate(guess)))
-            self._say(f"attempt {attempt + 1}: {file_bytes} bytes for at most {target:.0f}")
-            fixed, correction = file_bytes - code_bytes, code_bytes / joint.predicted_bytes(guess)
-            if file_bytes <= target:
+            model = self.model(Allocation(joint.allocate(guess)))
+            size = len(model.to_bytes())
+            self._say(f"attempt {attempt + 1}: {size} bytes for at most {target:.0f}")
+            code_bytes = sum(model.entries[layer.name].bytes for layer in self._layers)
+            fixed, correction = size - code_bytes, code_bytes / joint.predicted_bytes(guess)
+            if size <= target:
                 fits = guess
-                best = max(best or (0.0, 0.0), (file_bytes, guess))
-                done = file_bytes >= (1.0 - _TOLERANCE) * target or guess <= finest
+                best = model if best is None or size > len(best.to_bytes()) else best
+                done = size >= (1.0 - _TOLERANCE) * target or guess <= finest
             else:
                 too_large = guess
                 done = guess >= coarsest
             if done or fits - too_large < 1e-9:
                 break
-        if best is None or best[0] < 0.98 * target:
+        if best is None or len(best.to_bytes()) < 0.98 * target:
             self._check_reachable(joint, target)
         assert best is not None
-        return Allocation(joint.allocate(best[1]))
-
-    def _measure(self, allocation: Allocation) -> tuple[int, int]:
-        """Bytes of the file and, of these, bytes of coded tensors."""
-        model = self._model(allocation, measured=False)
-        return len(model.to_bytes()), sum(model.entries[name].bytes for name in allocation)
+        return best
 
     def _check_reachable(self, joint: JointProblem, target: float) -> None:
         """Raises BudgetError when no allocation reaches the target."""
-        largest, smallest = (self._measure(Allocation(joint.allocate(end)))[0] for end in joint.range())
+        largest, smallest = (len(self.model(Allocation(joint.allocate(end))).to_bytes()) for end in joint.range())
         if not smallest <= target <= largest / 0.98:
-            # Three digits, inside the range: what is named can be asked for.
-            least, most = _three_digits(smallest, math.ceil), _three_digits(largest, math.floor)
+            # Well inside the range, since the text of the budget is part of the file: what is named can be asked for.
+            least, most = _three_digits(smallest + 64, math.ceil), _three_digits(largest, math.floor)
             raise BudgetError(
                 f"{target:.0f} bytes (ratio {self._dense_bytes / target:.2f}) cannot be reached: this network's files have "
                 f"{least} to {most} bytes (ratio {self._dense_bytes / least:.2f} to {self._dense_bytes / most:.2f})"

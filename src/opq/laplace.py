@@ -114,7 +114,8 @@ def best_step(tau: ArrayLike, levels: ArrayLike) -> Array:
     """The step that minimises `survivor_error` for each threshold and number of levels (arrays of one shape).
 
     Which level is the first in use jumps with the step, so the error has up to tau / delta minima. A grid of the last level's
-    position from just above tau to tau + 16 is fine enough to find the lowest, a finer one and golden-section search refine it: the error is within 0.1 % of the least.
+    position from just above tau to tau + 16 is fine enough to find the lowest, a finer one and golden-section search refine it:
+    the error is within 0.1 % of the least.
     """
     tau, levels = np.broadcast_arrays(np.asarray(tau, dtype=np.float64), np.asarray(levels, dtype=np.float64))
     low, high = (tau + 0.05) / levels, (tau + 16.0) / levels
