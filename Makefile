@@ -4,7 +4,7 @@
 # make bench    latency beside ONNX Runtime -> benchmarks/RESULTS.md
 # make sanitize tests of the core under the address and undefined-behaviour sanitizers, then the thread sanitizer
 # make docs     API reference as HTML -> build/docs
-# Needs python3 (3.10 or newer) with venv and its headers, make, and a C++20 compiler; all else comes from the package index.
+# Needs python3 (3.10 or newer) with venv, make, and a C++20 compiler; all else comes from the package index.
 
 PYTHON ?= python3
 CXX ?= g++
@@ -12,7 +12,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := $(shell find src cpp -type f -not -name '*.pyc') CMakeLists.txt pyproject.toml README.md
 
-.PHONY: demo test lint bench sanitize docs clean
+.PHONY: demo test lint format bench sanitize docs clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed
@@ -39,7 +39,7 @@ docs: $(VENV)/.installed
 	$(BIN)/pdoc --output-directory build/docs opq
 
 sanitize: $(VENV)/.packages
-	PYTHON=$(BIN)/python CXX=$(CXX) sh tests/sanitize.sh
+	PYTHON=$(BIN)/python CXX=$(CXX) sh tools/sanitize.sh
 
 clean:
 	rm -rf build $(VENV)
@@ -57,5 +57,6 @@ $(VENV)/.packages: pyproject.toml
 	@touch $@
 
 $(VENV)/.installed: $(VENV)/.packages $(SOURCES)
-	CXX=$(CXX) $(BIN)/python -m pip install --quiet --disable-pip-version-check '.[onnx]'
+	headers=$$(sh tools/python_headers.sh $(BIN)/python) && \
+	CXX=$(CXX) $(BIN)/python -m pip install --quiet --disable-pip-version-check $$headers '.[onnx]'
 	@touch $@

@@ -54,7 +54,7 @@ Shape shape_of(const py::array& array) { return {array.shape(), array.shape() + 
 // The data of an argument that must be an array of T in C order with `rank` dimensions.
 template <typename T>
 const T* checked_data(const py::array& array, int rank, const char* what) {
-  if (!array.dtype().is(py::dtype::of<T>()) || array.ndim() != rank || !in_c_order(array)) {
+  if (!array.dtype().equal(py::dtype::of<T>()) || array.ndim() != rank || !in_c_order(array)) {
     fail(std::string(what) + " is not a " + std::to_string(rank) + "-dimensional " +
          std::string(py::str(static_cast<py::object>(py::dtype::of<T>()))) + " array in C order");
   }
@@ -74,9 +74,8 @@ InputArray input_array(std::string_view name, const py::array& array) {
 
 // An array that owns the result's memory.
 py::array to_numpy(OutputArray output) {
-  std::byte* data = output.data.release();
-  const py::capsule owner(data, [](void* memory) { delete[] static_cast<std::byte*>(memory); });
-  return {dtype_of(output.type), output.shape, data, owner};
+  const py::capsule owner(output.data.get(), [](void* memory) { delete[] static_cast<std::byte*>(memory); });
+  return {dtype_of(output.type), output.shape, output.data.release(), owner};
 }
 
 py::list ports(const Network& network, const std::vector<Port>& ports) {
@@ -126,13 +125,13 @@ py::list profile(const Session& session) {
   return result;
 }
 
-std::unique_ptr<Matrix> make_matrix(const py::array& codes, const py::array& scale) {
+std::unique_ptr<Matrix> make_matrix(const py::array& codes, const py::array& scale, bool single_column) {
   const int8_t* code_data = checked_data<int8_t>(codes, 2, "codes");
   const float* scale_data = checked_data<float>(scale, 1, "scale");
   if (scale.shape(0) != codes.shape(0)) fail("scale does not have one number per row of codes");
   std::vector<float> scales(scale_data, scale_data + scale.shape(0));
   const py::gil_scoped_release release;
-  return std::make_unique<Matrix>(code_data, codes.shape(0), codes.shape(1), std::move(scales));
+  return std::make_unique<Matrix>(code_data, codes.shape(0), codes.shape(1), std::move(scales), single_column);
 }
 
 py::array matmul(const Matrix& matrix, const py::array& x, int threads) {
@@ -259,7 +258,7 @@ PYBIND11_MODULE(_core, module, py::mod_gil_not_used()) {
       });
 
   py::class_<Matrix>(module, "Matrix")
-      .def(py::init(&make_matrix), py::arg("codes"), py::arg("scale"))
+      .def(py::init(&make_matrix), py::arg("codes"), py::arg("scale"), py::arg("single_column"))
       .def("matmul", &matmul, py::arg("x"), py::arg("threads"))
       .def_property_readonly("packed_bytes", &Matrix::packed_bytes);
 

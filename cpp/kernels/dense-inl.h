@@ -2,8 +2,8 @@
 //
 //   acc[m][p] += weights[m / 3][k][m % 3] * panel[k][p],  k ascending
 //
-// Three rows and four vectors of pixels at a time: 12 sums + 3 weights + 1 panel vector are the 16 registers of AVX2, and
-// 7 loads feed 12 multiply-adds, so that the multiply-adds are the bound. A tile of 7 vectors is done as 4 + 3.
+// Three rows and four vectors of pixels at a time: 12 sums + 3 weights + 1 panel vector are the 16 registers of AVX2,
+// and 7 loads feed 12 multiply-adds, so that the multiply-adds are the bound. A tile of 7 vectors is done as 4 + 3.
 #pragma once
 
 #include "kernels/kernels.h"
@@ -41,10 +41,14 @@ void dense_rows(Seq<P...>, const float* weights, int depth, const float* panel, 
 template <class V>
 void dense_rows(int vectors, const float* weights, int depth, const float* panel, float* acc, bool first) {
   switch (vectors) {
-    case 1: return dense_rows<V>(SeqTo<1>(), weights, depth, panel, acc, first);
-    case 2: return dense_rows<V>(SeqTo<2>(), weights, depth, panel, acc, first);
-    case 3: return dense_rows<V>(SeqTo<3>(), weights, depth, panel, acc, first);
-    case 4: return dense_rows<V>(SeqTo<4>(), weights, depth, panel, acc, first);
+    case 1:
+      return dense_rows<V>(SeqTo<1>(), weights, depth, panel, acc, first);
+    case 2:
+      return dense_rows<V>(SeqTo<2>(), weights, depth, panel, acc, first);
+    case 3:
+      return dense_rows<V>(SeqTo<3>(), weights, depth, panel, acc, first);
+    case 4:
+      return dense_rows<V>(SeqTo<4>(), weights, depth, panel, acc, first);
   }
 }
 

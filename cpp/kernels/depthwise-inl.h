@@ -1,7 +1,8 @@
-// One channel of a depthwise convolution, y[r][p] = finish(sum over t of weights[t] * x[offsets[t] + r * row_stride + p]).
+// One channel of a depthwise convolution, y[r][p] = finish(sum over t of weights[t] * x[offsets[t] + r * row_stride +
+// p]).
 //
-// x is padded, and for strides above 1 split into one plane per phase, so that every tap is a contiguous row. A row is computed
-// by groups of 4, 2 and 1 vectors: each group is one loop over the taps, with its sums in registers.
+// x is padded, and for strides above 1 split into one plane per phase, so that every tap is a contiguous row. A row is
+// computed by groups of 4, 2 and 1 vectors: each group is one loop over the taps, with its sums in registers.
 #pragma once
 
 #include "kernels/finish-inl.h"
@@ -35,9 +36,9 @@ struct DepthwiseRow {
 };
 
 template <class V>
-void depthwise_plane(const float* x, const std::ptrdiff_t* offsets, const float* weights, int taps, std::ptrdiff_t row_stride,
-                     float scale, float bias, const float* residual, const Activation& activation, float* y,
-                     std::ptrdiff_t height, std::ptrdiff_t width) {
+void depthwise_plane(const float* x, const std::ptrdiff_t* offsets, const float* weights, int taps,
+                     std::ptrdiff_t row_stride, float scale, float bias, const float* residual,
+                     const Activation& activation, float* y, std::ptrdiff_t height, std::ptrdiff_t width) {
   with_activation<V>(activation, [=](auto act) {
     const DepthwiseRow<V, decltype(act)> row = {offsets, weights, taps, V::set(scale), V::set(bias), act};
     for (std::ptrdiff_t r = 0; r < height; ++r) {
@@ -46,19 +47,24 @@ void depthwise_plane(const float* x, const std::ptrdiff_t* offsets, const float*
       float* out = y + r * width;
       for (std::ptrdiff_t p = 0; p < width;) {
         const std::ptrdiff_t rest = width - p;
+        const int vectors = rest > 6 * kVector ? 7 : rest > 3 * kVector ? 4 : rest > kVector ? 2 : 1;
+        const int n = rest < vectors * kVector ? static_cast<int>(rest) : vectors * kVector;
         const float* add_p = add ? add + p : nullptr;
-        if (rest > 3 * kVector) {
-          const int n = rest < 4 * kVector ? static_cast<int>(rest) : 4 * kVector;
-          row.run(SeqTo<4>(), in + p, add_p, out + p, n);
-          p += n;
-        } else if (rest > kVector) {
-          const int n = rest < 2 * kVector ? static_cast<int>(rest) : 2 * kVector;
-          row.run(SeqTo<2>(), in + p, add_p, out + p, n);
-          p += n;
-        } else {
-          row.run(SeqTo<1>(), in + p, add_p, out + p, static_cast<int>(rest));
-          p = width;
+        switch (vectors) {
+          case 7:
+            row.run(SeqTo<7>(), in + p, add_p, out + p, n);
+            break;
+          case 4:
+            row.run(SeqTo<4>(), in + p, add_p, out + p, n);
+            break;
+          case 2:
+            row.run(SeqTo<2>(), in + p, add_p, out + p, n);
+            break;
+          case 1:
+            row.run(SeqTo<1>(), in + p, add_p, out + p, n);
+            break;
         }
+        p += n;
       }
     }
   });

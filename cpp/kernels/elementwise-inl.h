@@ -20,9 +20,7 @@ void unary(Unary function, const float* x, float* y, std::size_t n, float alpha,
     case Unary::kHardSigmoid:  // min(1, max(0, alpha x + beta))
       return map<V>(x, y, n, [=](V v) { return clip(mul_add(a, v, b), zero, one); });
     case Unary::kHardSwish:  // x min(1, max(0, x / 6 + 1 / 2))
-      return map<V>(x, y, n, [=](V v) {
-        return v * clip(mul_add(V::set(1.0f / 6.0f), v, V::set(0.5f)), zero, one);
-      });
+      return map<V>(x, y, n, [=](V v) { return v * clip(mul_add(V::set(1.0f / 6.0f), v, V::set(0.5f)), zero, one); });
     case Unary::kTanh:
       return map<V>(x, y, n, [](V v) { return tanh(v); });
     case Unary::kClip:

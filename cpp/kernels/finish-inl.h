@@ -1,7 +1,7 @@
 // What happens to a finished sum: y = act(fma(scale, sum, bias) + residual).
 //
-// A sum of exactly zero has the sign + or -, depending on whether zero weights or zero inputs were skipped. Adding +0 to the bias
-// makes it the same result: scale * (+-0) + bias is then bias, whatever the sign.
+// A sum of exactly zero has the sign + or -, depending on whether zero weights or zero inputs were skipped. Adding +0
+// to the bias makes it the same result: scale * (+-0) + bias is then bias, whatever the sign.
 #pragma once
 
 #include "kernels/activation-inl.h"
@@ -36,7 +36,8 @@ void finish_rows(const float* acc, int rows, const RowOutput& output) {
       const float* residual = output.residual ? output.residual + m * output.stride : nullptr;
       float* y = output.y + m * output.stride;
       for (int p = 0; p < output.n; p += kVector) {
-        store_finished(finish(V::load(sum + p), scale, bias), act, residual ? residual + p : nullptr, y + p, output.n - p);
+        store_finished(finish(V::load(sum + p), scale, bias), act, residual ? residual + p : nullptr, y + p,
+                       output.n - p);
       }
     }
   });

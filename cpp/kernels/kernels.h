@@ -1,8 +1,8 @@
 // The table of kernels: one set of function pointers per instruction set, chosen once at run time.
 //
-// A kernel knows arrays and sizes only: no files, threads, exceptions or allocation; everything it needs has been checked before.
-// Every set computes the same bits: each output is accumulated in one fixed order, every multiply-add is one fused operation,
-// and transcendental functions are our own polynomials.
+// A kernel knows arrays and sizes only: no files, threads, exceptions or allocation; everything it needs has been
+// checked before. Every set computes the same bits: each output is accumulated in one fixed order, every multiply-add
+// is one fused operation, and transcendental functions are our own polynomials.
 #pragma once
 
 #include <cstddef>
@@ -28,7 +28,8 @@ struct Activation {
 enum class Unary : int { kRelu, kLeakyRelu, kSigmoid, kHardSigmoid, kHardSwish, kTanh, kClip };
 enum class Binary : int { kAdd, kSub, kMul, kDiv };
 
-// --- products ---------------------------------------------------------------------------------------------------------
+// Products.
+//
 // A panel is panel[k][kTile], up to kDepthBlock rows: the inputs of one tile of output pixels. acc[m][kTile] holds the
 // partial sums between blocks; with `first` it is overwritten. vectors = number of 8-pixel groups to compute, 1..7.
 
@@ -53,8 +54,9 @@ struct PanelRun {
   int vectors;
 };
 
-// Where finished sums of some output rows m go: y[m * stride + p] = act(fma(scale[m], sum, bias[m]) + residual[m * stride + p])
-// for p in [0, n), 8 * (vectors - 1) < n <= 8 * vectors. Null scale: 1, null bias: 0, null residual: none.
+// Where finished sums of some output rows go, for p in [0, n), 8 * (vectors - 1) < n <= 8 * vectors:
+//   y[m * stride + p] = act(fma(scale[m], sum, bias[m]) + residual[m * stride + p])
+// Null scale: 1, null bias: 0, null residual: none.
 struct RowOutput {
   const float* scale;
   const float* bias;
@@ -68,6 +70,9 @@ struct RowOutput {
 struct Kernels {
   const char* name;  // "scalar", "avx2"
 
+  // y[r * y_stride + p] = x[r * x_stride + p * step] for r in [0, rows), p in [0, n): one phase of a plane.
+  void (*copy_rows)(const float* x, std::ptrdiff_t x_stride, std::ptrdiff_t step, float* y, std::ptrdiff_t y_stride,
+                    std::ptrdiff_t rows, std::ptrdiff_t n);
   // panel[k] = the runs of the source row at x + offsets[k], for k in [0, depth).
   void (*pack_panel)(const float* x, const std::ptrdiff_t* offsets, int depth, const PanelRun* runs, int count,
                      float* panel);
@@ -81,31 +86,33 @@ struct Kernels {
   void (*expand_codes)(const int8_t* codes, float* dst, std::size_t n);
 
   // One input vector times a block of output rows, accumulated column by column; columns with x[k] == 0 are skipped.
-  // Dense columns: acc[m] = sum over k of columns[k][m] * x[k], k ascending, for m in [0, 8 * vectors), 1 <= vectors <= 8.
+  // Dense columns: acc[m] = sum over k of columns[k][m] * x[k], k ascending, for m in [0, 8 * vectors), vectors 1..8.
   void (*columns_i8)(const int8_t* columns, const float* x, std::size_t depth, int vectors, float* acc);
   void (*columns_f32)(const float* columns, const float* x, std::size_t depth, int vectors, float* acc);
-  // Sparse columns: the entries of column k are the next counts[k] pairs (row, code + 128); lanes is 1 or 8 input vectors,
-  // x[k][lanes], and acc[row][lanes] += code * x[k].
-  void (*columns_sparse)(const uint16_t* counts, const uint8_t* pairs, const float* x, std::size_t depth, int lanes,
+  // Sparse columns: the entries of column k are the next counts[k] pairs row + 256 * (code + 128); lanes is 1 or 8
+  // input vectors, x[k][lanes], and acc[row][lanes] += code * x[k].
+  void (*columns_sparse)(const uint16_t* counts, const uint16_t* pairs, const float* x, std::size_t depth, int lanes,
                          float* acc);
   // y[m] = act(fma(scale[m], acc[m], bias[m]) + residual[m]) for m in [0, n). Null pointers as in RowOutput.
   void (*finish_columns)(const float* acc, const float* scale, const float* bias, const float* residual,
                          const Activation&, float* y, int n);
 
   // One channel of a depthwise convolution: y[r * width + p] = act(fma(scale, s, bias) + residual[r * width + p]) with
-  // s = sum over taps t of weights[t] * x[offsets[t] + r * row_stride + p], t ascending. x may be read up to 7 floats further.
+  // s = sum over taps t of weights[t] * x[offsets[t] + r * row_stride + p], t ascending. x may be read up to 7 floats
+  // further.
   void (*depthwise_plane)(const float* x, const std::ptrdiff_t* offsets, const float* weights, int taps,
                           std::ptrdiff_t row_stride, float scale, float bias, const float* residual, const Activation&,
                           float* y, std::ptrdiff_t height, std::ptrdiff_t width);
 
-  // --- elementwise, pooling, reductions -------------------------------------------------------------------------------
+  // Elementwise functions, pooling, reductions.
   void (*unary)(Unary, const float* x, float* y, std::size_t n, float a, float b);  // a, b: alpha, beta or min, max
   // y[i] = a[i * a_step] op b[i * b_step], steps 0 or 1.
   void (*binary)(Binary, const float* a, int a_step, const float* b, int b_step, float* y, std::size_t n);
   // y[i] = act(a[i] + b[i])
   void (*add_activate)(const float* a, const float* b, const Activation&, float* y, std::size_t n);
-  // y[p] = max over taps of rows[t][p], NaN if one of them is;  y[p] = (sum over taps, ascending, of rows[t][p]) / divisor[p]
+  // y[p] = max over taps of rows[t][p], NaN if one of them is.
   void (*max_row)(const float* const* rows, int taps, float* y, int n);
+  // y[p] = (sum over taps, ascending, of rows[t][p]) / divisor[p]
   void (*average_row)(const float* const* rows, int taps, const float* divisor, float* y, int n);
   // 8 interleaved partial sums, lane j adds x[j], x[j + 8], ..., then ((0 + 4) + (2 + 6)) + ((1 + 5) + (3 + 7)).
   float (*sum)(const float* x, std::size_t n);

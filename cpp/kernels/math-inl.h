@@ -1,6 +1,6 @@
-// Exponential, hyperbolic tangent, sigmoid and power: polynomials with explicit fused multiply-adds, so that every machine gives
-// the same bits. Errors are in units in the last place (ulp) against double precision.
-// Coefficients: Cephes (S. Moshier), expf, tanhf and logf.
+// Exponential, hyperbolic tangent, sigmoid and power: polynomials with explicit fused multiply-adds, so that every
+// machine gives the same bits. Errors are in units in the last place (ulp) against double precision. Coefficients:
+// Cephes (S. Moshier), expf, tanhf and logf.
 #pragma once
 
 namespace opq {
@@ -19,8 +19,9 @@ V scale_by_pow2(V x, V n) {
   return (x * pow2(half)) * pow2(n - half);
 }
 
-// e^x = 2^n e^r with n = round(x / ln 2), |r| <= ln 2 / 2, and e^r = 1 + r + r^2 P(r). ln 2 is the sum of two floats, the first with
-// few digits. Inputs are clipped to where the result is 0 or infinite anyway.
+// Error at most 1.01 ulp (every fifth float).
+// e^x = 2^n e^r with n = round(x / ln 2), |r| <= ln 2 / 2, and e^r = 1 + r + r^2 P(r). ln 2 is the sum of two floats,
+// the first with few digits. Inputs are clipped to where the result is 0 or infinite anyway.
 template <class V>
 V exp(V x) {
   x = min(V::set(89.0f), max(V::set(-104.0f), x));
@@ -37,6 +38,7 @@ V exp(V x) {
   return scale_by_pow2(p, n);
 }
 
+// Error at most 2.4 ulp (every 61st float).
 // 1 / (1 + e^-x), from e^-|x| so that nothing overflows.
 template <class V>
 V sigmoid(V x) {
@@ -45,6 +47,7 @@ V sigmoid(V x) {
   return select(less(x, V::zero()), e, one) / (one + e);
 }
 
+// Error at most 1.3 ulp (every 61st float).
 // x + x^3 P(x^2) for |x| < 0.625, else 1 - 2 / (e^2|x| + 1) with the sign of x.
 template <class V>
 V tanh(V x) {
@@ -81,8 +84,9 @@ V log_of_mantissa(V x, V& halved) {
   return mul_add(p * f, f2, mul_add(V::set(-0.5f), f2, f));
 }
 
-// base^exponent = 2^(exponent * e) * e^(exponent * ln m) with base = m 2^e. The integer part of exponent * e is taken off exactly before
-// anything is rounded. Negative bases give NaN; 0, infinity and NaN behave as in C.
+// 1 / pow: error at most 2.2 ulp for exponents from -0.3 to 2, 4.7 ulp for 5 (13 million bases).
+// base^exponent = 2^(exponent * e) * e^(exponent * ln m) with base = m 2^e. The integer part of exponent * e is taken
+// off exactly before anything is rounded. Negative bases give NaN; 0, infinity and NaN behave as in C.
 template <class V>
 V pow(V base, float exponent_value) {
   const V zero = V::zero(), one = V::set(1.0f), infinity = V::set(__builtin_inff()), power = V::set(exponent_value);

@@ -1,4 +1,5 @@
-// Copies the inputs of one tile of pixels next to each other: panel[k][0..56) = runs of the source row at x + offsets[k].
+// Copies the inputs of one tile of pixels next to each other: panel[k][0..56) = runs of the source row at x +
+// offsets[k].
 //
 //   panel  k = 0:  run 0 . . . | run 1 . . . | run 2 . .     a run is a stretch of one row of output pixels
 //          k = 1:  ...
@@ -21,7 +22,8 @@ void pack_whole_rows(Seq<P...>, const float* x, const std::ptrdiff_t* offsets, i
 }
 
 template <class V>
-void pack_panel(const float* x, const std::ptrdiff_t* offsets, int depth, const PanelRun* runs, int count, float* panel) {
+void pack_panel(const float* x, const std::ptrdiff_t* offsets, int depth, const PanelRun* runs, int count,
+                float* panel) {
   if (count == 1 && runs[0].vectors == 7) return pack_whole_rows<V>(SeqTo<7>(), x + runs[0].src, offsets, depth, panel);
   for (int k = 0; k < depth; ++k, panel += kTile) {
     for (const PanelRun* run = runs; run != runs + count; ++run) {

@@ -8,11 +8,13 @@
 //   counts  c0 c1 c2 ...                                  one byte per row
 //   pairs   k code k code ... | k code ... | k code ...   k + 256 * (code + 128): c0 pairs of row m0, c1 of row m1, ...
 //
-// The pixels of a row stay in registers over all its nonzeros, so one nonzero costs a broadcast and a fused multiply-add from
-// memory per 8 pixels. A wide tile (7 registers) spreads the cost of the broadcast, and hides the latency of the
-// multiply-adds, which may not be split into several chains: their order is part of the result. The panel lies in the L1 cache.
-// Rows come in the order of their counts, so that the end of a row's loop is predicted: with some 10 nonzeros per row and block, a
-// wrong guess for every row would take a fifth of the time.
+// The pixels of a row stay in registers over all its nonzeros, so one nonzero costs a broadcast and a fused
+// multiply-add from memory per 8 pixels. A wide tile (7 registers) spreads the cost of the broadcast, and hides the
+// latency of the multiply-adds, which may not be split into several chains: their order is part of the result. The
+// panel lies in the L1 cache.
+//
+// `order` lets the packer sort rows by count. The processor then foresees where a row's loop ends; with some 10
+// nonzeros per row and block, a wrong guess for every row would take a fifth of the time.
 #pragma once
 
 #include "kernels/codes-inl.h"
@@ -49,9 +51,9 @@ struct ToOutput {
 
   // Output rows lie a whole image apart, where the hardware does not foresee them.
   void prefetch(int m) const {
-    for (int p = 0; p < kTile; p += 16) __builtin_prefetch(output.y + m * output.stride + p, 1);
+    for (int p = 0; p < output.n; p += 16) __builtin_prefetch(output.y + m * output.stride + p, 1);
     if (!output.residual) return;
-    for (int p = 0; p < kTile; p += 16) __builtin_prefetch(output.residual + m * output.stride + p);
+    for (int p = 0; p < output.n; p += 16) __builtin_prefetch(output.residual + m * output.stride + p);
   }
   template <int... P>
   void store(Seq<P...>, int m, const V (&sum)[sizeof...(P)]) const {
@@ -105,13 +107,20 @@ template <class V, class To>
 void sparse_block_to(const SparseBlock& block, int rows, const float* panel, const float* acc, int vectors, bool first,
                      const To& to) {
   switch (vectors) {
-    case 1: return sparse_rows<V>(SeqTo<1>(), block, rows, panel, acc, first, to);
-    case 2: return sparse_rows<V>(SeqTo<2>(), block, rows, panel, acc, first, to);
-    case 3: return sparse_rows<V>(SeqTo<3>(), block, rows, panel, acc, first, to);
-    case 4: return sparse_rows<V>(SeqTo<4>(), block, rows, panel, acc, first, to);
-    case 5: return sparse_rows<V>(SeqTo<5>(), block, rows, panel, acc, first, to);
-    case 6: return sparse_rows<V>(SeqTo<6>(), block, rows, panel, acc, first, to);
-    case 7: return sparse_rows<V>(SeqTo<7>(), block, rows, panel, acc, first, to);
+    case 1:
+      return sparse_rows<V>(SeqTo<1>(), block, rows, panel, acc, first, to);
+    case 2:
+      return sparse_rows<V>(SeqTo<2>(), block, rows, panel, acc, first, to);
+    case 3:
+      return sparse_rows<V>(SeqTo<3>(), block, rows, panel, acc, first, to);
+    case 4:
+      return sparse_rows<V>(SeqTo<4>(), block, rows, panel, acc, first, to);
+    case 5:
+      return sparse_rows<V>(SeqTo<5>(), block, rows, panel, acc, first, to);
+    case 6:
+      return sparse_rows<V>(SeqTo<6>(), block, rows, panel, acc, first, to);
+    case 7:
+      return sparse_rows<V>(SeqTo<7>(), block, rows, panel, acc, first, to);
   }
 }
 

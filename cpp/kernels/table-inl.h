@@ -7,6 +7,7 @@
 #include "kernels/elementwise-inl.h"
 #include "kernels/finish-inl.h"
 #include "kernels/panel-inl.h"
+#include "kernels/planes-inl.h"
 #include "kernels/pool-inl.h"
 #include "kernels/reduce-inl.h"
 #include "kernels/sparse-inl.h"
@@ -18,6 +19,7 @@ constexpr Kernels make_kernels(const char* name) {
   static_assert(V::kLanes == kVector);
   return {
       .name = name,
+      .copy_rows = copy_rows<V>,
       .pack_panel = pack_panel<V>,
       .sparse_block = sparse_block<V>,
       .dense_block = dense_block<V>,

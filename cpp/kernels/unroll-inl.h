@@ -2,8 +2,8 @@
 //
 //   template <class V, int... I> void kernel(Seq<I...>) { V sum[sizeof...(I)]; ((sum[I] = V::zero()), ...); }
 //
-// Constant indices let the compiler keep every sum[I] in a register at any optimization level; a loop that it has to unroll
-// first ends in memory.
+// Constant indices let the compiler keep every sum[I] in a register at any optimization level; a loop that it has to
+// unroll first ends in memory.
 #pragma once
 
 namespace opq {

@@ -21,7 +21,8 @@ class DenseConvLayer final : public TiledConvLayer {
       for (int64_t m = 0; m < rows(); ++m) {
         const T* row = values + (group * rows() + m) * depth();
         for (int64_t block = 0; block < depth_blocks(); ++block) {
-          T* out = packed_.data() + offset({group, block, m / kGroupRows}) + m % kGroupRows / kDenseRows * kDenseRows * depth_of(block);
+          T* out = packed_.data() + offset({group, block, m / kGroupRows}) +
+                   m % kGroupRows / kDenseRows * kDenseRows * depth_of(block);
           for (int k = 0; k < depth_of(block); ++k) out[k * kDenseRows + m % kDenseRows] = row[block * kDepthBlock + k];
         }
       }
@@ -53,7 +54,9 @@ class DenseConvLayer final : public TiledConvLayer {
   std::size_t work_floats() const override { return std::is_same_v<T, int8_t> ? kGroupRows * kDepthBlock : 0; }
 
  private:
-  int padded_rows_of(int64_t row_group) const { return (rows_of(row_group) + kDenseRows - 1) / kDenseRows * kDenseRows; }
+  int padded_rows_of(int64_t row_group) const {
+    return (rows_of(row_group) + kDenseRows - 1) / kDenseRows * kDenseRows;
+  }
   int64_t padded_rows() const { return (rows() + kDenseRows - 1) / kDenseRows * kDenseRows; }
   int64_t offset(const BlockIndex& block) const {
     return (block.group * depth() + block.depth_block * kDepthBlock) * padded_rows() +

@@ -1,5 +1,5 @@
-// Depthwise convolution: every output channel reads one input channel, m / (M / C). The weights are few: kept as floats, zeros
-// included.
+// Depthwise convolution: every output channel reads one input channel, m / (M / C). The weights are few: kept as
+// floats, zeros included.
 #include <algorithm>
 #include <limits>
 #include <vector>
@@ -42,7 +42,7 @@ class DepthwiseConvLayer final : public ConvLayer {
       float* planes = scratch + thread * (planes_floats + kSlack);
       std::fill_n(planes + planes_floats, kSlack, 0.0f);
       for (int64_t i = begin; i < end; ++i) {
-        planes_.fill(shape, x + i * shape.h * shape.w, planes);
+        planes_.fill(shape, x + i * shape.h * shape.w, planes, kernels);
         for (int64_t j = 0; j < multiplier_; ++j) {
           const int64_t m = i % shape.c * multiplier_ + j, offset = (i * multiplier_ + j) * pixels;
           kernels.depthwise_plane(planes, offsets.data(), weights_.data() + m * taps_, static_cast<int>(taps_),

@@ -24,6 +24,13 @@ PhaseAxis::PhaseAxis(int64_t kernel, int64_t stride, int64_t dilation) : stride_
   }
 }
 
+PhaseAxis::Inside PhaseAxis::inside(int64_t index, int64_t pad, int64_t size, int64_t elements) const {
+  const int64_t before = pad - phases_[index];
+  const int64_t begin = std::clamp<int64_t>((before + stride_ - 1) / stride_, 0, elements);
+  const int64_t end = std::clamp<int64_t>((size + before + stride_ - 1) / stride_, begin, elements);
+  return {begin, end - begin, begin * stride_ - before};
+}
+
 InputPlanes::InputPlanes(const ConvGeometry& geometry)
     : y_(geometry.kernel_h, geometry.stride_h, geometry.dilation_h),
       x_(geometry.kernel_w, geometry.stride_w, geometry.dilation_w) {}
@@ -38,29 +45,16 @@ int64_t InputPlanes::offset_of(const ConvShape& shape, int64_t ky, int64_t kx) c
   return (plane * y_.size(shape.out_h) + y_.shift_of(ky)) * columns + x_.shift_of(kx);
 }
 
-void InputPlanes::fill(const ConvShape& shape, const float* x, float* planes) const {
-  const int64_t rows = y_.size(shape.out_h), columns = x_.size(shape.out_w), stride = x_.stride();
+void InputPlanes::fill(const ConvShape& shape, const float* x, float* planes, const Kernels& kernels) const {
+  const int64_t rows = y_.size(shape.out_h), columns = x_.size(shape.out_w);
   for (int64_t py = 0; py < y_.phases(); ++py) {
-    for (int64_t px = 0; px < x_.phases(); ++px) {
-      // Column j is input column j * stride - left: inside of the image for j in [begin, end).
-      const int64_t left = shape.pad_left - x_.phase(px);
-      const int64_t begin = std::clamp<int64_t>((left + stride - 1) / stride, 0, columns);
-      const int64_t end = std::clamp<int64_t>((shape.w + left + stride - 1) / stride, begin, columns);
-      for (int64_t row = 0; row < rows; ++row, planes += columns) {
-        const int64_t y = row * y_.stride() + y_.phase(py) - shape.pad_top;
-        if (y < 0 || y >= shape.h || begin == end) {
-          std::fill_n(planes, columns, 0.0f);
-          continue;
-        }
-        const float* src = x + y * shape.w + begin * stride - left;
-        std::fill(planes, planes + begin, 0.0f);
-        if (stride == 1) {
-          std::copy_n(src, end - begin, planes + begin);
-        } else {
-          for (int64_t j = begin; j < end; ++j, src += stride) planes[j] = *src;
-        }
-        std::fill(planes + end, planes + columns, 0.0f);
-      }
+    for (int64_t px = 0; px < x_.phases(); ++px, planes += rows * columns) {
+      const PhaseAxis::Inside r = y_.inside(py, shape.pad_top, shape.h, rows);
+      const PhaseAxis::Inside p = x_.inside(px, shape.pad_left, shape.w, columns);
+      if (r.count < rows || p.count < columns) std::fill_n(planes, rows * columns, 0.0f);
+      if (r.count == 0 || p.count == 0) continue;
+      kernels.copy_rows(x + r.first * shape.w + p.first, shape.w * y_.stride(), x_.stride(),
+                        planes + r.begin * columns + p.begin, columns, r.count, p.count);
     }
   }
 }

@@ -1,7 +1,7 @@
 // The input of a convolution, padded and split by stride, so that every tap of the kernel reads contiguous rows.
 //
-// With stride s, output column x reads input column x * s + kx * dilation - pad: columns of one remainder ("phase") modulo s, for
-// each kx. Splitting the padded plane by phase makes them neighbours:
+// With stride s, output column x reads input column x * s + kx * dilation - pad: columns of one remainder ("phase")
+// modulo s, for each kx. Splitting the padded plane by phase makes them neighbours:
 //
 //   padded row, s = 2    a b c d e f g      phase 0   a c e g      tap kx = 0: a c e    kx = 2: c e g
 //                                           phase 1   b d f        tap kx = 1: b d f
@@ -30,10 +30,16 @@ class PhaseAxis {
 
   int64_t stride() const { return stride_; }
   int64_t phases() const { return static_cast<int64_t>(phases_.size()); }
-  int64_t phase(int64_t index) const { return phases_[index]; }       // remainder modulo stride
   int64_t phase_of(int64_t tap) const { return taps_[tap].phase; }    // index of the phase that the tap reads
   int64_t shift_of(int64_t tap) const { return taps_[tap].shift; }    // ... from this element on
   int64_t size(int64_t outputs) const { return outputs + longest_; }  // elements of a phase
+
+  // Elements [begin, begin + count) of a phase are inside of the image, the first of them is the image's element
+  // `first`: element j is the image's j * stride + phase - pad.
+  struct Inside {
+    int64_t begin, count, first;
+  };
+  Inside inside(int64_t index, int64_t pad, int64_t size, int64_t elements) const;
 
  private:
   struct Tap {
@@ -54,7 +60,7 @@ class InputPlanes {
   // Where the tap (ky, kx) of output pixel (0, 0) is in its channel's planes; pixel (r, p) is at + r * row_stride + p.
   int64_t offset_of(const ConvShape& shape, int64_t ky, int64_t kx) const;
   // Fills the planes of one channel from x[h][w].
-  void fill(const ConvShape& shape, const float* x, float* planes) const;
+  void fill(const ConvShape& shape, const float* x, float* planes, const Kernels& kernels) const;
 
  private:
   PhaseAxis y_, x_;

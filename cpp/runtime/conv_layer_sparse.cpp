@@ -1,5 +1,10 @@
-// Sparse codes, two bytes per nonzero: counts [group][depth_block][row], pairs k + 256 * (code + 128) in the
-// same order of rows.
+// Sparse codes, two bytes per nonzero:
+//
+//   order, counts   [group][depth_block][row]: 64 rows at a time in the order of their counts (sparse-inl.h says why)
+//   pairs           k + 256 * (code + 128), in the same order of rows
+//
+// The last depth block keeps the natural order: its rows go to the output, and far jumps there cost more than the
+// sorting gains.
 #include <algorithm>
 #include <array>
 #include <utility>
@@ -17,7 +22,8 @@ constexpr int64_t kCopyCost = 2;  // a row of a panel likewise
 
 class SparseConvLayer final : public TiledConvLayer {
  public:
-  SparseConvLayer(const Weights& weights, const ConvGeometry& geometry) : TiledConvLayer(weights, geometry, kGroupRows) {
+  SparseConvLayer(const Weights& weights, const ConvGeometry& geometry)
+      : TiledConvLayer(weights, geometry, kGroupRows) {
     order_.reserve(groups() * depth_blocks() * rows());
     counts_.reserve(groups() * depth_blocks() * rows());
     pairs_.reserve(nonzeros());
@@ -36,15 +42,17 @@ class SparseConvLayer final : public TiledConvLayer {
   }
 
   std::size_t packed_bytes() const override {
-    return order_.size() + counts_.size() + pairs_.size() * sizeof(pairs_[0]) + pair_begin_.size() * sizeof(pair_begin_[0]);
+    return order_.size() + counts_.size() + pairs_.size() * sizeof(pairs_[0]) +
+           pair_begin_.size() * sizeof(pair_begin_[0]);
   }
   const char* kernel_name() const override { return "sparse"; }
 
  protected:
-  void multiply(const BlockIndex& block, const float* panel, float* acc, int vectors, float*,
-                const RowOutput* output, const Kernels& kernels) const override {
+  void multiply(const BlockIndex& block, const float* panel, float* acc, int vectors, float*, const RowOutput* output,
+                const Kernels& kernels) const override {
     const int64_t row = (block.group * depth_blocks() + block.depth_block) * rows() + block.row_group * kGroupRows;
-    const SparseBlock sparse = {order_.data() + row, counts_.data() + row, pairs_.data() + pair_begin_[flat_index(block)]};
+    const SparseBlock sparse = {order_.data() + row, counts_.data() + row,
+                                pairs_.data() + pair_begin_[flat_index(block)]};
     kernels.sparse_block(sparse, rows_of(block.row_group), panel, acc, vectors, block.depth_block == 0, output);
   }
 
@@ -52,7 +60,9 @@ class SparseConvLayer final : public TiledConvLayer {
   void pack_block(const Weights& weights, const BlockIndex& block) {
     const int64_t first = block.group * rows() + block.row_group * kGroupRows;
     const int block_rows = rows_of(block.row_group), block_depth = depth_of(block.depth_block);
-    const auto codes_of = [&](int m) { return weights.codes + (first + m) * depth() + block.depth_block * kDepthBlock; };
+    const auto codes_of = [&](int m) {
+      return weights.codes + (first + m) * depth() + block.depth_block * kDepthBlock;
+    };
     std::array<std::pair<int, int>, kGroupRows> sorted;  // count, row
     for (int m = 0; m < block_rows; ++m) {
       const auto zeros = std::count(codes_of(m), codes_of(m) + block_depth, 0);

@@ -93,8 +93,8 @@ std::size_t TiledConvLayer::scratch_floats(const ConvShape& shape, int threads) 
   return planes + 2 * kCacheLineFloats + thread_floats() * threads;
 }
 
-// Tasks are the tiles. Where these do not occupy the threads evenly, the rows are divided as well, which copies each panel once per
-// part. Minimizes the time of the busiest thread.
+// Tasks are the tiles. Where these do not occupy the threads evenly, the rows are divided as well, which copies each
+// panel once per part. Minimizes the time of the busiest thread.
 int64_t TiledConvLayer::parts_for(int64_t tasks, int threads) const {
   const int64_t least = (rows_ + kMaxPartRows - 1) / kMaxPartRows;
   const int64_t most = std::min<int64_t>(row_groups(), least * 4 * threads);
@@ -136,7 +136,8 @@ void TiledConvLayer::run(const ConvShape& shape, const float* x, float* y, const
     const int64_t floats = shape.n * shape.c * job.channel_stride;
     job.input_floats = floats + kTile;
     parallel_ranges(pool, shape.n * shape.c, grain_of(job.channel_stride), [&](int64_t begin, int64_t end, int) {
-      for (int64_t i = begin; i < end; ++i) planes_.fill(shape, x + i * shape.h * shape.w, planes + i * job.channel_stride);
+      for (int64_t i = begin; i < end; ++i)
+        planes_.fill(shape, x + i * shape.h * shape.w, planes + i * job.channel_stride, kernels);
     });
     std::fill_n(planes + floats, kTile, 0.0f);
     for (int64_t ky = 0; ky < geometry_.kernel_h; ++ky) {
@@ -178,7 +179,8 @@ void TiledConvLayer::run_task(const Job& job, const Task& task, float* scratch) 
     runs[count++] = {task.first_pixel, 0, vectors};
   } else {
     for (int done = 0; done < task.pixels;) {
-      const int64_t row = (task.first_pixel + done) / job.shape.out_w, column = (task.first_pixel + done) % job.shape.out_w;
+      const int64_t row = (task.first_pixel + done) / job.shape.out_w,
+                    column = (task.first_pixel + done) % job.shape.out_w;
       const int length = static_cast<int>(std::min<int64_t>(job.shape.out_w - column, task.pixels - done));
       runs[count++] = {row * job.row_stride + column, done, (length + kVector - 1) / kVector};
       done += length;

@@ -6,9 +6,9 @@
 //       acc[m][56] += weights[m][k] * panel[k][56]                                 multiply, in groups of rows
 //     y[m][tile] = act(scale[m] * acc[m] + bias[m] + residual[m][tile])            finish_rows
 //
-// The packed weights do not depend on the input's size, the panel stays in the L1 cache, and each input is copied once per tile
-// and part. Copies read contiguous rows of the padded planes (conv_layer_planes.h), or x itself for 1x1 kernels.
-// How the work is divided does not change the result: every output is one chain over ascending k.
+// The packed weights do not depend on the input's size, the panel stays in the L1 cache, and each input is copied once
+// per tile and part. Copies read contiguous rows of the padded planes (conv_layer_planes.h), or x itself for 1x1
+// kernels. How the work is divided does not change the result: every output is one chain over ascending k.
 #pragma once
 
 #include <vector>
@@ -34,8 +34,8 @@ class TiledConvLayer : public ConvLayer {
   // group_rows: how many output rows multiply() takes at a time.
   TiledConvLayer(const Weights& weights, const ConvGeometry& geometry, int group_rows);
 
-  // acc[m][kTile] (+)= weights * panel for one block; for the last depth block, the finished sums go to `output` (else null).
-  // work: work_floats() of scratch.
+  // acc[m][kTile] (+)= weights * panel for one block; for the last depth block, the finished sums go to `output` (else
+  // null). work: work_floats() of scratch.
   virtual void multiply(const BlockIndex& block, const float* panel, float* acc, int vectors, float* work,
                         const RowOutput* output, const Kernels& kernels) const = 0;
   virtual std::size_t work_floats() const { return 0; }

@@ -6,7 +6,7 @@ namespace opq {
 namespace {
 
 // Above this share of nonzeros a column of all codes is faster than a list of its nonzeros.
-constexpr double kDenseDensity = 0.3;
+constexpr double kDenseDensity = 0.12;
 
 }  // namespace
 
@@ -15,7 +15,7 @@ std::unique_ptr<LinearLayer> LinearLayer::pack(const Weights& weights) {
   const int64_t n = weights.rows * weights.depth;
   const int64_t nonzeros = n - std::count(weights.codes, weights.codes + n, 0);
   return static_cast<double>(nonzeros) > kDenseDensity * static_cast<double>(n) ? pack_dense_linear(weights)
-                                                                                  : pack_sparse_linear(weights);
+                                                                                : pack_sparse_linear(weights);
 }
 
 }  // namespace opq

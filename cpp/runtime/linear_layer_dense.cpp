@@ -1,5 +1,5 @@
-// Dense columns: weights [row / 64][k][64], so that the column k of a block is one cache line of codes. The last block is as wide as its
-// rows need, in steps of 8.
+// Dense columns: weights [row / 64][k][64], so that the column k of a block is one cache line of codes. The last block
+// is as wide as its rows need, in steps of 8.
 #include <algorithm>
 #include <type_traits>
 
@@ -44,7 +44,8 @@ class DenseLinearLayer final : public LinearLayer {
   const char* kernel_name() const override { return "dense columns"; }
 
  private:
-  void run_block(int64_t block, int64_t image, const float* x, float* y, const Epilogue& e, const Kernels& kernels) const {
+  void run_block(int64_t block, int64_t image, const float* x, float* y, const Epilogue& e,
+                 const Kernels& kernels) const {
     alignas(64) float acc[kColumnRows];
     const int vectors = static_cast<int>(width_of(block) / kVector);
     const float* x_image = x + image * depth_;

@@ -1,4 +1,4 @@
-// Sparse columns: for each block of 256 rows and each k, the entries (row, code + 128), two bytes each.
+// Sparse columns: for each block of 256 rows and each k, the entries row + 256 * (code + 128), two bytes each.
 //
 //   counts  [block][k]      entries of column k
 //   pairs   in the same order; pair_begin_[block] is where a block starts
@@ -28,8 +28,7 @@ class SparseLinearLayer final : public LinearLayer {
         for (int64_t row = 0; row < rows_of(block); ++row) {
           const int8_t code = column[row * depth_];
           if (code == 0) continue;
-          pairs_.push_back(static_cast<uint8_t>(row));
-          pairs_.push_back(static_cast<uint8_t>(code + 128));
+          pairs_.push_back(static_cast<uint16_t>(row + 256 * (code + 128)));
           ++counts[k];
         }
       }
@@ -52,7 +51,8 @@ class SparseLinearLayer final : public LinearLayer {
       float* interleaved = scratch + pool.threads() * kThreadFloats;
       parallel_ranges(pool, image_groups, 1, [&](int64_t begin, int64_t end, int) {
         for (int64_t group = begin; group < end; ++group) {
-          interleave(x + group * kLanes * depth_, std::min(kLanes, batch - group * kLanes), interleaved + group * kLanes * depth_);
+          interleave(x + group * kLanes * depth_, std::min(kLanes, batch - group * kLanes),
+                     interleaved + group * kLanes * depth_);
         }
       });
       x = interleaved;
@@ -62,8 +62,8 @@ class SparseLinearLayer final : public LinearLayer {
         const int64_t group = i % image_groups, block = i / image_groups;
         float* sums = acc + thread * kThreadFloats;
         std::fill_n(sums, rows_of(block) * lanes, 0.0f);
-        kernels.columns_sparse(counts_.data() + block * depth_, pairs_.data() + pair_begin_[block], x + group * lanes * depth_, depth_,
-                               lanes, sums);
+        kernels.columns_sparse(counts_.data() + block * depth_, pairs_.data() + pair_begin_[block],
+                               x + group * lanes * depth_, depth_, lanes, sums);
         const int64_t images = std::min<int64_t>(lanes, batch - group * lanes);
         for (int64_t lane = 0; lane < images; ++lane) {
           finish(block, group * lanes + lane, lane_of(sums, block, lane, lanes), y, epilogue, kernels);
@@ -73,9 +73,9 @@ class SparseLinearLayer final : public LinearLayer {
   }
 
   std::size_t packed_bytes() const override {
-    return counts_.size() * sizeof(counts_[0]) + pairs_.size() + pair_begin_.size() * sizeof(pair_begin_[0]);
+    return (counts_.size() + pairs_.size()) * sizeof(uint16_t) + pair_begin_.size() * sizeof(pair_begin_[0]);
   }
-  int64_t nonzeros() const override { return static_cast<int64_t>(pairs_.size() / 2); }
+  int64_t nonzeros() const override { return static_cast<int64_t>(pairs_.size()); }
   const char* kernel_name() const override { return "sparse columns"; }
 
  private:
@@ -92,23 +92,26 @@ class SparseLinearLayer final : public LinearLayer {
     return one;
   }
 
-  void finish(int64_t block, int64_t image, const float* sums, float* y, const Epilogue& e, const Kernels& kernels) const {
+  void finish(int64_t block, int64_t image, const float* sums, float* y, const Epilogue& e,
+              const Kernels& kernels) const {
     const int64_t m = block * kSparseRows, offset = image * rows_ + m;
     kernels.finish_columns(sums, e.scale ? e.scale + m : nullptr, e.bias ? e.bias + m : nullptr,
-                           e.residual ? e.residual + offset : nullptr, e.act, y + offset, static_cast<int>(rows_of(block)));
+                           e.residual ? e.residual + offset : nullptr, e.act, y + offset,
+                           static_cast<int>(rows_of(block)));
   }
 
   int64_t blocks() const { return (rows_ + kSparseRows - 1) / kSparseRows; }
   int64_t rows_of(int64_t block) const { return std::min<int64_t>(kSparseRows, rows_ - block * kSparseRows); }
 
   int64_t rows_, depth_;
-  std::vector<uint16_t> counts_;
-  std::vector<uint8_t> pairs_;
+  std::vector<uint16_t> counts_, pairs_;
   std::vector<std::size_t> pair_begin_;
 };
 
 }  // namespace
 
-std::unique_ptr<LinearLayer> pack_sparse_linear(const Weights& weights) { return std::make_unique<SparseLinearLayer>(weights); }
+std::unique_ptr<LinearLayer> pack_sparse_linear(const Weights& weights) {
+  return std::make_unique<SparseLinearLayer>(weights);
+}
 
 }  // namespace opq

@@ -49,36 +49,39 @@ class PoolCache {
 
 }  // namespace
 
-Matrix::Matrix(const int8_t* codes, int64_t rows, int64_t depth, std::vector<float> scale)
+Matrix::Matrix(const int8_t* codes, int64_t rows, int64_t depth, std::vector<float> scale, bool single_column)
     : rows_(rows), depth_(depth), scale_(std::move(scale)) {
   if (rows < 1 || depth < 1 || rows > kLargest || depth > kLargest) {
     throw Error(ErrorCode::kInput, "codes have shape [" + std::to_string(rows) + ", " + std::to_string(depth) + "]");
   }
   const Weights weights{.codes = codes, .values = nullptr, .rows = rows, .depth = depth};
-  many_ = ConvLayer::pack(weights, {});
-  one_ = LinearLayer::pack(weights);
+  if (single_column) {
+    single_ = LinearLayer::pack(weights);
+  } else {
+    several_ = ConvLayer::pack(weights, {});
+  }
 }
 
 void Matrix::matmul(const float* x, int64_t n, int threads, float* y) const {
   if (n == 0) return;
-  if (n > kLargest) throw Error(ErrorCode::kInput, "x has more than 2^31 - 1 columns");
+  if (n > (single_ ? 1 : kLargest)) throw Error(ErrorCode::kInput, "x has " + std::to_string(n) + " columns");
   const Kernels& kernels = choose_kernels();
   std::unique_ptr<ThreadPool> pool = PoolCache::instance().take(threads);
   const Epilogue epilogue{.scale = scale_.data(), .bias = nullptr, .residual = nullptr, .act = {}};
-  if (n == 1) {
-    const AlignedBuffer scratch(one_->scratch_floats(1, threads) * sizeof(float));
-    one_->run(1, x, y, epilogue, reinterpret_cast<float*>(scratch.data()), *pool, kernels);
+  if (single_) {
+    const AlignedBuffer scratch(single_->scratch_floats(1, threads) * sizeof(float));
+    single_->run(1, x, y, epilogue, reinterpret_cast<float*>(scratch.data()), *pool, kernels);
   } else {
     const ConvShape shape{
         .n = 1, .c = depth_, .h = 1, .w = n, .m = rows_, .out_h = 1, .out_w = n, .pad_top = 0, .pad_left = 0};
-    const AlignedBuffer scratch(many_->scratch_floats(shape, threads) * sizeof(float));
-    many_->run(shape, x, y, epilogue, reinterpret_cast<float*>(scratch.data()), *pool, kernels);
+    const AlignedBuffer scratch(several_->scratch_floats(shape, threads) * sizeof(float));
+    several_->run(shape, x, y, epilogue, reinterpret_cast<float*>(scratch.data()), *pool, kernels);
   }
   PoolCache::instance().give_back(std::move(pool));
 }
 
 std::size_t Matrix::packed_bytes() const {
-  return many_->packed_bytes() + one_->packed_bytes() + scale_.size() * sizeof(float);
+  return (single_ ? single_->packed_bytes() : several_->packed_bytes()) + scale_.size() * sizeof(float);
 }
 
 }  // namespace opq

@@ -1,5 +1,4 @@
 // Functions of one element, and sums, differences, products and quotients of two with NumPy's broadcasting.
-#include <atomic>
 #include <limits>
 #include <type_traits>
 
@@ -108,7 +107,7 @@ struct Broadcast {
   }
 };
 
-// One element of an integer operation: overflow wraps, division rounds toward zero. The divisor is not 0.
+// One element of an integer operation: overflow wraps, division rounds toward zero, and a number divided by 0 is 0.
 template <typename T>
 T apply(Binary function, T a, T b) {
   using U = std::make_unsigned_t<T>;
@@ -121,6 +120,7 @@ T apply(Binary function, T a, T b) {
     case Binary::kMul:
       return static_cast<T>(ua * ub);
     case Binary::kDiv:
+      if (b == 0) return 0;
       return b == -1 ? static_cast<T>(U{0} - ua) : static_cast<T>(a / b);
   }
   return 0;
@@ -169,18 +169,9 @@ class BinaryStep final : public Step {
 
   template <typename T>
   void run_integers(const Execution& execution) const {
-    std::atomic<bool> divided_by_zero = false;
     for_rows<T>(execution, [&](const T* a, const T* b, T* y, int64_t count) {
-      for (int64_t i = 0; i < count; ++i) {
-        const T divisor = b[i * loops_.step_b];
-        if (function_ == Binary::kDiv && divisor == 0) {
-          divided_by_zero = true;
-          return;
-        }
-        y[i] = apply(function_, a[i * loops_.step_a], divisor);
-      }
+      for (int64_t i = 0; i < count; ++i) y[i] = apply(function_, a[i * loops_.step_a], b[i * loops_.step_b]);
     });
-    if (divided_by_zero) node_.fail(ErrorCode::kInput, "integer division by zero");
   }
 
   const Node& node_;

@@ -1,4 +1,4 @@
-// Pad: every output index of an axis is mapped to the input index it copies, or to none (constant).
+// Pad: every output index of an axis copies an input index, or none (constant).
 //
 // Axes behind the last padded one move as one block. Along the last padded axis the part that is copied unchanged is
 // one run.
@@ -6,7 +6,6 @@
 #include <bit>
 #include <cmath>
 
-#include "runtime/loop_axes.h"
 #include "runtime/parallel.h"
 #include "runtime/shapes.h"
 #include "runtime/step.h"
@@ -16,24 +15,44 @@ namespace {
 
 constexpr int64_t kConstant = -1;
 
-// The input index that output index `i` copies, where i = 0 is input index 0 and i may lie outside of [0, size).
-int64_t source_index(int64_t i, int64_t size, const std::string& mode) {
-  if (i >= 0 && i < size) return i;
-  if (mode == "constant") return kConstant;
-  if (mode == "edge") return std::clamp<int64_t>(i, 0, size - 1);
-  const auto modulo = [](int64_t a, int64_t b) { return (a % b + b) % b; };
-  if (mode == "wrap") return modulo(i, size);
-  // reflect: 0 1 2 1 | 0 1 2 1 | ... without repeating the edge
-  if (size == 1) return 0;
-  const int64_t phase = modulo(i, 2 * (size - 1));
-  return std::min(phase, 2 * (size - 1) - phase);
+enum class PadMode { kConstant, kEdge, kReflect, kWrap };
+
+PadMode pad_mode(const std::string& name) {
+  if (name == "edge") return PadMode::kEdge;
+  if (name == "reflect") return PadMode::kReflect;
+  return name == "wrap" ? PadMode::kWrap : PadMode::kConstant;
 }
+
+struct PadAxis {
+  int64_t in, out;  // sizes
+  int64_t begin;    // output index of input index 0
+
+  // The input index that output index `o` copies.
+  int64_t source(int64_t o, PadMode mode) const {
+    const int64_t i = o - begin;
+    if (i >= 0 && i < in) return i;
+    const auto modulo = [](int64_t a, int64_t b) { return (a % b + b) % b; };
+    switch (mode) {
+      case PadMode::kConstant:
+        return kConstant;
+      case PadMode::kEdge:
+        return std::clamp<int64_t>(i, 0, in - 1);
+      case PadMode::kWrap:
+        return modulo(i, in);
+      case PadMode::kReflect:  // 0 1 2 1 0 1 2 1 ...: the edge is not repeated
+        const int64_t period = std::max<int64_t>(1, 2 * (in - 1)), phase = modulo(i, period);
+        return std::min(phase, period - phase);
+    }
+    return kConstant;
+  }
+};
 
 // The constant as a word of the element type.
 template <typename Word>
 Word constant_word(const StepSource& source) {
   const float value = source.node().number("value");
   if (source.type() == ElementType::kFloat32) return static_cast<Word>(std::bit_cast<uint32_t>(value));
+  if (pad_mode(source.node().text("mode")) != PadMode::kConstant) return 0;
   const float limit = source.type() == ElementType::kInt32 ? 0x1p31f : 0x1p63f;  // both exact
   if (!(value >= -limit && value < limit) || value != std::trunc(value)) {
     source.node().fail(ErrorCode::kInput, "its value is no " + std::string(element_name(source.type())));
@@ -47,88 +66,79 @@ class PadStep final : public Step {
   explicit PadStep(const StepSource& source)
       : x_(source.node().input(0)),
         y_(source.fused.output),
-        value_(constant_word<Word>(source)),
-        x_shape_(source.input_shape(0)),
-        y_shape_(source.output_shape()) {
-    const Node& node = source.node();
-    const auto& pads = node.integers("pads");
-    const std::size_t rank = x_shape_.size();
-    for (std::size_t axis = 0; axis < rank; ++axis) {
-      if (pads[axis] != 0 || pads[axis + rank] != 0) last_ = axis;
+        mode_(pad_mode(source.node().text("mode"))),
+        value_(constant_word<Word>(source)) {
+    const Shape &x = source.input_shape(0), &y = source.output_shape();
+    const auto& pads = source.node().integers("pads");
+    for (std::size_t axis = 0; axis < x.size(); ++axis) outer_.push_back({x[axis], y[axis], pads[axis]});
+    const auto is_padded = [&](std::size_t axis) { return pads[axis] != 0 || pads[axis + x.size()] != 0; };
+    for (; outer_.size() > 1 && !is_padded(outer_.size() - 1); outer_.pop_back()) block_ *= outer_.back().in;
+    if (!outer_.empty()) {
+      last_ = outer_.back();
+      outer_.pop_back();
     }
-    for (std::size_t axis = rank > 0 ? last_ + 1 : 0; axis < rank; ++axis) block_ *= x_shape_[axis];
-    for (std::size_t axis = 0; axis < std::min(rank, last_ + 1); ++axis) {
-      auto& map = maps_.emplace_back(y_shape_[axis]);
-      for (int64_t i = 0; i < y_shape_[axis]; ++i) {
-        map[i] = source_index(i - pads[axis], x_shape_[axis], node.text("mode"));
-      }
-      if (axis < last_) rows_ *= y_shape_[axis];
-    }
-    if (rank == 0) maps_.push_back({0});  // one element, copied
-    run_begin_ = rank == 0 ? 0 : std::max<int64_t>(0, pads[last_]);
-    const int64_t run_end = rank == 0 ? 1 : std::min(y_shape_[last_], pads[last_] + x_shape_[last_]);
-    run_length_ = std::max<int64_t>(0, run_end - run_begin_);
-    if (element_count(y_shape_) == 0) rows_ = 0;
+    for (const PadAxis& axis : outer_) rows_ *= axis.out;
+    if (element_count(y) == 0) rows_ = 0;
+    run_begin_ = std::clamp<int64_t>(last_.begin, 0, last_.out);
+    run_end_ = std::clamp<int64_t>(last_.begin + last_.in, run_begin_, last_.out);
   }
 
   void run(const Execution& execution) const override {
     const Word* x = execution.input<Word>(x_);
     Word* y = execution.output<Word>(y_);
-    const int64_t row_size = std::ssize(maps_.back());
-    parallel_ranges(execution.pool, rows_, grain_of(row_size * block_), [&](int64_t begin, int64_t end, int) {
+    parallel_ranges(execution.pool, rows_, grain_of(last_.out * block_), [&](int64_t begin, int64_t end, int) {
       for (int64_t row = begin; row < end; ++row) {
+        Word* out = y + row * last_.out * block_;
         const int64_t source = source_row(row);
-        Word* out = y + row * row_size * block_;
         if (source == kConstant) {
-          std::fill_n(out, row_size * block_, value_);
+          std::fill_n(out, last_.out * block_, value_);
         } else {
-          copy_row(x + source * source_row_size() * block_, out);
+          copy_row(x + source * last_.in * block_, out);
         }
       }
     });
   }
 
  private:
-  int64_t source_row_size() const { return x_shape_.empty() ? 1 : x_shape_[last_]; }
-
-  // The input row (all axes before the last padded one) that output row `row` copies.
+  // The input row that output row `row` copies; a row is the last padded axis and what lies behind it.
   int64_t source_row(int64_t row) const {
     int64_t source = 0, stride = 1;
-    for (std::size_t axis = maps_.size() - 1; axis-- > 0; row /= y_shape_[axis]) {
-      const int64_t index = maps_[axis][row % y_shape_[axis]];
+    for (auto axis = outer_.rbegin(); axis != outer_.rend(); row /= axis->out, stride *= axis->in, ++axis) {
+      const int64_t index = axis->source(row % axis->out, mode_);
       if (index == kConstant) return kConstant;
       source += index * stride;
-      stride *= x_shape_[axis];
     }
     return source;
   }
 
   void copy_row(const Word* in, Word* out) const {
-    const std::vector<int64_t>& map = maps_.back();
-    if (run_length_ > 0) std::copy_n(in + map[run_begin_] * block_, run_length_ * block_, out + run_begin_ * block_);
     copy_blocks(in, out, 0, run_begin_);
-    copy_blocks(in, out, run_begin_ + run_length_, std::ssize(map));
+    if (run_begin_ < run_end_) {
+      std::copy_n(in + (run_begin_ - last_.begin) * block_, (run_end_ - run_begin_) * block_,
+                  out + run_begin_ * block_);
+    }
+    copy_blocks(in, out, run_end_, last_.out);
   }
 
   void copy_blocks(const Word* in, Word* out, int64_t begin, int64_t end) const {
-    for (int64_t i = begin; i < end; ++i) {
-      const int64_t index = maps_.back()[i];
+    for (int64_t o = begin; o < end; ++o) {
+      const int64_t index = last_.source(o, mode_);
       if (index == kConstant) {
-        std::fill_n(out + i * block_, block_, value_);
+        std::fill_n(out + o * block_, block_, value_);
       } else {
-        std::copy_n(in + index * block_, block_, out + i * block_);
+        std::copy_n(in + index * block_, block_, out + o * block_);
       }
     }
   }
 
   const int x_, y_;
+  const PadMode mode_;
   const Word value_;
-  const Shape x_shape_, y_shape_;
-  std::size_t last_ = 0;                    // the last padded axis
-  int64_t block_ = 1;                       // elements behind it
-  int64_t rows_ = 1;                        // output rows before it
-  std::vector<std::vector<int64_t>> maps_;  // by axis up to the last padded one
-  int64_t run_begin_, run_length_;          // the part of an output row that is copied unchanged
+  std::vector<PadAxis> outer_;   // the axes before the last padded one
+  PadAxis last_{1, 1, 0};        // the last padded one
+  int64_t block_ = 1;            // elements behind it
+  int64_t rows_ = 1;             // output rows
+  int64_t run_begin_, run_end_;  // the part of an output row that is copied unchanged
 };
 
 }  // namespace

@@ -76,6 +76,11 @@ inline F32 copy_sign(F32 magnitude, F32 sign) {
   return F32::make([&](int i) { return __builtin_copysignf(magnitude.lane[i], sign.lane[i]); });
 }
 
+// a0 a2 a4 a6 b0 b2 b4 b6
+inline F32 even_lanes(F32 a, F32 b) {
+  return F32::make([&](int i) { return i < 4 ? a.lane[2 * i] : b.lane[2 * i - 8]; });
+}
+
 struct Mask {
   bool lane[F32::kLanes];
 };

@@ -77,8 +77,8 @@ class Session:
 class Matrix:
     """diag(scale) codes, packed for this machine. Immutable."""
 
-    def __init__(self, codes: npt.NDArray[np.int8], scale: npt.NDArray[np.float32]) -> None:
-        """codes [m, k], scale [m], both in C order, m and k at least 1."""
+    def __init__(self, codes: npt.NDArray[np.int8], scale: npt.NDArray[np.float32], single_column: bool) -> None:
+        """codes [m, k], scale [m], both in C order, m and k at least 1. single_column: for x [k, 1] only."""
 
     def matmul(self, x: npt.NDArray[np.float32], threads: int) -> npt.NDArray[np.float32]:
         """x [k, n] in C order -> diag(scale) codes x [m, n]. threads: 1 to 1024."""

@@ -88,7 +88,7 @@ class CompressedModel(Mapping[str, Tensor]):
         """Bytes of all weights as the core's kernels hold them at run time, dense tensors included."""
         if self.graph is not None:
             return self.network.packed_bytes
-        return sum(t.matrix.packed_bytes if isinstance(t, QuantizedTensor) else t.nbytes for t in self.tensors.values())
+        return sum(t.packed_vector.packed_bytes if isinstance(t, QuantizedTensor) else t.nbytes for t in self.tensors.values())
 
 
 def to_bytes(model: CompressedModel) -> bytes:

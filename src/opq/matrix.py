@@ -10,13 +10,13 @@ from opq.quantization import Float32, QuantizedTensor
 from opq.threads import checked_threads
 
 
-def pack(tensor: QuantizedTensor) -> _core.Matrix:
+def pack(tensor: QuantizedTensor, *, single_column: bool) -> _core.Matrix:
     """The tensor as a matrix [channels, everything else], packed for this machine's kernels."""
     axis = 0 if tensor.axis is None else tensor.axis
     codes = np.moveaxis(tensor.codes, axis, 0)
     codes = np.ascontiguousarray(codes.reshape(codes.shape[0], -1))
     scale = np.broadcast_to(tensor.channel_steps().reshape(-1), codes.shape[:1])
-    return _core.Matrix(codes, np.ascontiguousarray(scale))
+    return _core.Matrix(codes, np.ascontiguousarray(scale), single_column)
 
 
 def matmul(tensor: QuantizedTensor, x: npt.ArrayLike, threads: int) -> Float32:
@@ -29,5 +29,6 @@ def matmul(tensor: QuantizedTensor, x: npt.ArrayLike, threads: int) -> Float32:
     columns = np.ascontiguousarray(values.reshape(depth, -1), dtype=np.float32)
     if columns.shape[1] == 0:
         return np.zeros((channels, 0), dtype=np.float32)
-    result = tensor.matrix.matmul(columns, checked_threads(threads))
+    packed = tensor.packed_vector if columns.shape[1] == 1 else tensor.packed_matrix
+    result = packed.matmul(columns, checked_threads(threads))
     return result if values.ndim == 2 else result[:, 0]

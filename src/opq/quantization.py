@@ -73,11 +73,18 @@ class QuantizedTensor:
         return self.codes.astype(np.float32) * self.channel_steps()
 
     @cached_property
-    def matrix(self) -> _core.Matrix:
-        """The tensor packed for the core's kernels, once."""
+    def packed_vector(self) -> _core.Matrix:
+        """The tensor packed, once, for products with a single column."""
         from opq.matrix import pack
 
-        return pack(self)
+        return pack(self, single_column=True)
+
+    @cached_property
+    def packed_matrix(self) -> _core.Matrix:
+        """The tensor packed, once, for products with several columns."""
+        from opq.matrix import pack
+
+        return pack(self, single_column=False)
 
     def matmul(self, x: npt.ArrayLike, threads: int = 1) -> Float32:
         """The sparse codebook product W @ x, computed from the codes by the compiled core.
