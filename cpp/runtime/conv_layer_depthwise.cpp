@@ -16,7 +16,7 @@ constexpr int64_t kSlack = 4 * kVector + 16;  // vectors read further than the l
 class DepthwiseConvLayer final : public ConvLayer {
  public:
   DepthwiseConvLayer(const Weights& weights, const ConvGeometry& geometry)
-      : geometry_(geometry), planes_(geometry), taps_(weights.depth), multiplier_(weights.rows / geometry.group) {
+      : planes_(geometry), taps_(weights.depth), multiplier_(weights.rows / geometry.group) {
     const int64_t n = weights.rows * weights.depth;
     weights_.reserve(n);
     for (int64_t i = 0; i < n; ++i) {
@@ -28,15 +28,12 @@ class DepthwiseConvLayer final : public ConvLayer {
   std::size_t scratch_floats(const ConvShape& shape, int threads) const override {
     const int64_t floats = planes_.channel_floats(shape);
     if (floats > std::numeric_limits<int64_t>::max() / 2 / threads) return std::numeric_limits<std::size_t>::max();
-    return (floats + kSlack) * threads;
+    return planes_.offset_floats() + (floats + kSlack) * threads;
   }
 
   void run(const ConvShape& shape, const float* x, float* y, const Epilogue& epilogue, float* scratch, ThreadPool& pool,
            const Kernels& kernels) const override {
-    std::vector<std::ptrdiff_t> offsets;
-    for (int64_t ky = 0; ky < geometry_.kernel_h; ++ky) {
-      for (int64_t kx = 0; kx < geometry_.kernel_w; ++kx) offsets.push_back(planes_.offset_of(shape, ky, kx));
-    }
+    const std::ptrdiff_t* offsets = planes_.write_offsets(shape, scratch);
     const int64_t pixels = shape.out_h * shape.out_w, planes_floats = planes_.channel_floats(shape);
     parallel_ranges(pool, shape.n * shape.c, grain_of(planes_floats), [&](int64_t begin, int64_t end, int thread) {
       float* planes = scratch + thread * (planes_floats + kSlack);
@@ -45,7 +42,7 @@ class DepthwiseConvLayer final : public ConvLayer {
         planes_.fill(shape, x + i * shape.h * shape.w, planes, kernels);
         for (int64_t j = 0; j < multiplier_; ++j) {
           const int64_t m = i % shape.c * multiplier_ + j, offset = (i * multiplier_ + j) * pixels;
-          kernels.depthwise_plane(planes, offsets.data(), weights_.data() + m * taps_, static_cast<int>(taps_),
+          kernels.depthwise_plane(planes, offsets, weights_.data() + m * taps_, static_cast<int>(taps_),
                                   planes_.row_stride(shape), epilogue.scale ? epilogue.scale[m] : 1.0f,
                                   epilogue.bias ? epilogue.bias[m] : 0.0f,
                                   epilogue.residual ? epilogue.residual + offset : nullptr, epilogue.act, y + offset,
@@ -60,7 +57,6 @@ class DepthwiseConvLayer final : public ConvLayer {
   const char* kernel_name() const override { return "depthwise"; }
 
  private:
-  ConvGeometry geometry_;
   InputPlanes planes_;
   int64_t taps_, multiplier_;
   int64_t nonzeros_ = 0;

@@ -45,6 +45,17 @@ int64_t InputPlanes::offset_of(const ConvShape& shape, int64_t ky, int64_t kx) c
   return (plane * y_.size(shape.out_h) + y_.shift_of(ky)) * columns + x_.shift_of(kx);
 }
 
+const std::ptrdiff_t* InputPlanes::write_offsets(const ConvShape& shape, float*& scratch) const {
+  const auto misaligned = reinterpret_cast<std::uintptr_t>(scratch) % alignof(std::ptrdiff_t);
+  if (misaligned != 0) scratch += (alignof(std::ptrdiff_t) - misaligned) / sizeof(float);
+  auto* offsets = reinterpret_cast<std::ptrdiff_t*>(scratch);
+  for (int64_t ky = 0, tap = 0; ky < y_.taps(); ++ky) {
+    for (int64_t kx = 0; kx < x_.taps(); ++kx, ++tap) offsets[tap] = offset_of(shape, ky, kx);
+  }
+  scratch += taps() * (sizeof(std::ptrdiff_t) / sizeof(float));
+  return offsets;
+}
+
 void InputPlanes::fill(const ConvShape& shape, const float* x, float* planes, const Kernels& kernels) const {
   const int64_t rows = y_.size(shape.out_h), columns = x_.size(shape.out_w);
   for (int64_t py = 0; py < y_.phases(); ++py) {

@@ -30,6 +30,7 @@ class PhaseAxis {
 
   int64_t stride() const { return stride_; }
   int64_t phases() const { return static_cast<int64_t>(phases_.size()); }
+  int64_t taps() const { return static_cast<int64_t>(taps_.size()); }
   int64_t phase_of(int64_t tap) const { return taps_[tap].phase; }    // index of the phase that the tap reads
   int64_t shift_of(int64_t tap) const { return taps_[tap].shift; }    // ... from this element on
   int64_t size(int64_t outputs) const { return outputs + longest_; }  // elements of a phase
@@ -57,12 +58,17 @@ class InputPlanes {
   int64_t row_stride(const ConvShape& shape) const { return x_.size(shape.out_w); }
   // Floats of one channel's planes; INT64_MAX if that is too small.
   int64_t channel_floats(const ConvShape& shape) const;
-  // Where the tap (ky, kx) of output pixel (0, 0) is in its channel's planes; pixel (r, p) is at + r * row_stride + p.
-  int64_t offset_of(const ConvShape& shape, int64_t ky, int64_t kx) const;
+  // Where the taps (ky, kx) of output pixel (0, 0) are in their channel's planes, in C order; pixel (r, p) is at
+  // + r * row_stride + p. Written to scratch, which is moved on by offset_floats() at the most.
+  const std::ptrdiff_t* write_offsets(const ConvShape& shape, float*& scratch) const;
+  int64_t offset_floats() const { return (taps() + 1) * int64_t{sizeof(std::ptrdiff_t) / sizeof(float)}; }
+  int64_t taps() const { return y_.taps() * x_.taps(); }
   // Fills the planes of one channel from x[h][w].
   void fill(const ConvShape& shape, const float* x, float* planes, const Kernels& kernels) const;
 
  private:
+  int64_t offset_of(const ConvShape& shape, int64_t ky, int64_t kx) const;
+
   PhaseAxis y_, x_;
 };
 

@@ -35,7 +35,7 @@ struct TiledConvLayer::Job {
   const float* input = nullptr;                // x or the padded planes
   int64_t input_floats = 0;                    // that may be read
   int64_t channel_stride = 0, row_stride = 0;  // in input; between two rows of output pixels
-  std::vector<std::ptrdiff_t> tap_offsets = {};
+  const std::ptrdiff_t* tap_offsets = nullptr;
   int64_t pixels = 0, tiles = 0, parts = 0;
 };
 
@@ -88,9 +88,9 @@ std::size_t TiledConvLayer::scratch_floats(const ConvShape& shape, int threads) 
   if (!reads_input_directly(shape)) {
     planes = saturating_product({shape.n, shape.c, planes_.channel_floats(shape)});
     if (planes == std::numeric_limits<int64_t>::max()) return std::numeric_limits<std::size_t>::max();
-    planes += kTile + kCacheLineFloats;
+    planes += planes_.offset_floats() + kTile + kCacheLineFloats;
   }
-  return planes + 2 * kCacheLineFloats + thread_floats() * threads;
+  return planes + 3 * kCacheLineFloats + thread_floats() * threads;
 }
 
 // Tasks are the tiles. Where these do not occupy the threads evenly, the rows are divided as well, which copies each
@@ -127,9 +127,11 @@ void TiledConvLayer::run(const ConvShape& shape, const float* x, float* y, const
     job.channel_stride = shape.h * shape.w;
     job.row_stride = shape.w;
     job.input_floats = shape.n * shape.c * job.channel_stride;
-    job.tap_offsets = {0};
+    static constexpr std::ptrdiff_t kOnlyTap = 0;
+    job.tap_offsets = &kOnlyTap;
   } else {
-    float* planes = scratch;
+    job.tap_offsets = planes_.write_offsets(shape, scratch);
+    float* planes = scratch = align_to_cache_line(scratch);
     job.input = planes;
     job.channel_stride = planes_.channel_floats(shape);
     job.row_stride = planes_.row_stride(shape);
@@ -140,9 +142,6 @@ void TiledConvLayer::run(const ConvShape& shape, const float* x, float* y, const
         planes_.fill(shape, x + i * shape.h * shape.w, planes + i * job.channel_stride, kernels);
     });
     std::fill_n(planes + floats, kTile, 0.0f);
-    for (int64_t ky = 0; ky < geometry_.kernel_h; ++ky) {
-      for (int64_t kx = 0; kx < geometry_.kernel_w; ++kx) job.tap_offsets.push_back(planes_.offset_of(shape, ky, kx));
-    }
     scratch += round_up(job.input_floats, kCacheLineFloats);
   }
   job.tiles = (job.pixels + kTile - 1) / kTile;
@@ -216,7 +215,7 @@ void TiledConvLayer::run_task(const Job& job, const Task& task, float* scratch) 
 void TiledConvLayer::pack(const Job& job, const Task& task, int64_t depth_block, const PanelRun* runs, int count,
                           float* panel) const {
   std::ptrdiff_t offsets[kDepthBlock];
-  const int64_t first = depth_block * kDepthBlock, taps = static_cast<int64_t>(job.tap_offsets.size());
+  const int64_t first = depth_block * kDepthBlock, taps = planes_.taps();
   const int64_t group_channels = depth_ / taps;
   const int depth = depth_of(depth_block);
   int64_t tap = first % taps;

@@ -10,7 +10,8 @@
 
 namespace opq {
 
-// Weights as they come out of the file: codes[rows][depth] (int8) or values[rows][depth] (float32); the other pointer is null.
+// Weights as they come out of the file: codes[rows][depth] (int8) or values[rows][depth] (float32); the other pointer
+// is null.
 struct Weights {
   const int8_t* codes = nullptr;
   const float* values = nullptr;
@@ -18,8 +19,8 @@ struct Weights {
   int64_t depth = 0;  // input channels per group * kernel height * kernel width
 };
 
-// What happens to a finished sum: y = act(scale[m] * sum + bias[m] + residual). Null scale: 1, null bias: 0, null residual: none.
-// residual has y's layout.
+// What happens to a finished sum: y = act(scale[m] * sum + bias[m] + residual). Null scale: 1, null bias: 0, null
+// residual: none. residual has y's layout.
 struct Epilogue {
   const float* scale = nullptr;
   const float* bias = nullptr;
@@ -44,7 +45,8 @@ struct ConvShape {
 
 class ConvLayer {
  public:
-  // Chooses the kernel (sparse, dense or depthwise) by the share of nonzeros and the geometry, never by threads or instruction set.
+  // Chooses the kernel (sparse, dense or depthwise) by the share of nonzeros and the geometry, never by threads or
+  // instruction set.
   static std::unique_ptr<ConvLayer> pack(const Weights& weights, const ConvGeometry& geometry);
   virtual ~ConvLayer() = default;
 

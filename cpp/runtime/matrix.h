@@ -1,5 +1,5 @@
-// A quantized matrix by itself: y = diag(scale) codes x, without a graph. The layouts for one column of x and for several
-// differ, so a matrix is packed for one of them.
+// A quantized matrix by itself: y = diag(scale) codes x, without a graph. The layouts for one column of x and for
+// several differ, so a matrix is packed for one of them.
 #pragma once
 
 #include <vector>

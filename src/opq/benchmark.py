@@ -14,6 +14,8 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 Run = Callable[[], object]
 
+_REST = 0.2  # seconds
+
 
 @dataclass(frozen=True)
 class Timing:
@@ -51,11 +53,13 @@ def measure(engines: list[Engine], warmup: int, runs: int) -> list[Timing]:
         first = time.perf_counter() - started
         after = _memory("VmHWM")
         loaded.append((engine, run, init, first, None if before is None or after is None else after - before))
-    # One engine's threads may spin for a while after a run; a block of runs per engine and turn keeps them apart.
+    # An engine's threads may spin for a while after its last run and take a core from the next one: each turn is a block of
+    # runs, after a rest and one run that is not counted.
     times: list[list[float]] = [[] for _ in engines]
     block = max(1, min(10, runs // 5))
     while len(times[-1]) < runs:
         for (_, run, *_), samples in zip(loaded, times, strict=True):
+            time.sleep(_REST)
             for _ in range(warmup if not samples else 1):
                 run()
             for _ in range(min(block, runs - len(samples))):
