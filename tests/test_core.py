@@ -1,6 +1,9 @@
 """The compiled core against the reference on random networks, and its own bits over threads, batch and instruction sets."""
 
+import ctypes
+import ctypes.util
 import os
+import platform
 import subprocess
 import sys
 import threading
@@ -13,6 +16,8 @@ from networks import quantized, random_networks, small_network
 
 import opq
 from opq import _core
+from opq.compressed import CompressedModel
+from opq.graph import Graph, Node, ValueInfo
 from opq.verification import verify
 
 ISAS = _core.supported_isas()
@@ -147,3 +152,58 @@ def test_unknown_instruction_set_is_named():
     last = result.stderr.strip().splitlines()[-1]
     assert "mmx" in last
     assert all(isa in last for isa in ISAS)
+
+
+def test_the_callers_rounding_mode_does_not_matter():
+    """As that of a caller whose libraries flush denormals: the core computes in the default environment."""
+    libm = ctypes.CDLL(ctypes.util.find_library("m") or "libm.so.6")
+    upward = 0x800 if platform.machine() in ("x86_64", "AMD64") else 0x400000
+    model = small_network()
+    x = np.random.default_rng(3).normal(size=(1, 3, 9, 6)).astype(np.float32)
+    [expected] = run(model, x)
+    sessions = [opq.Session(model, threads=threads) for threads in (1, 2)]
+    assert libm.fesetround(upward) == 0
+    try:
+        results = [session.run(None, {"x": x})[0] for session in sessions]
+    finally:
+        libm.fesetround(0)
+    for y in results:
+        assert y.tobytes() == expected.tobytes()
+
+
+FORK = """
+import os, numpy as np, opq, networks
+x = np.ones((2, 3, 9, 6), np.float32)
+session = opq.Session(networks.small_network(), threads=3)
+[expected] = session.run(None, {"x": x})
+child = os.fork()
+if child == 0:
+    [y] = session.run(None, {"x": x})
+    os._exit(0 if y.tobytes() == expected.tobytes() else 1)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def test_a_forked_child_can_run_its_parents_session():
+    environment = {**os.environ, "PYTHONPATH": os.path.dirname(__file__)}
+    result = subprocess.run(
+        [sys.executable, "-c", FORK], env=environment, capture_output=True, text=True, check=True, timeout=60
+    )
+    assert result.stdout.strip() == "0"
+
+
+def test_a_pool_with_a_huge_stride_needs_no_more_memory():
+    attributes = {
+        "kernel_shape": (1, 1), "strides": (1, 2**26), "dilations": (1, 1), "pads": (0, 0, 0, 0), "auto_pad": "NOTSET",
+        "ceil_mode": 0,
+    }  # fmt: skip
+    graph = Graph(
+        (ValueInfo("x", "float32", (1, 2, 3, 5)),),
+        (ValueInfo("y", "float32", (1, 2, 3, 1)),),
+        (Node("MaxPool", "pool", ("x",), ("y",), attributes),),
+    )
+    x = np.random.default_rng(0).normal(size=(1, 2, 3, 5)).astype(np.float32)
+    session = _core.Session(CompressedModel(graph, {}).network, 1)
+    [y] = session.run({"x": x}, ["y"])
+    np.testing.assert_array_equal(y, x[..., :1])
+    assert session.arena_bytes < 1 << 20

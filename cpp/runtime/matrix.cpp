@@ -6,6 +6,7 @@
 #include <mutex>
 
 #include "format/error.h"
+#include "runtime/float_environment.h"
 #include "runtime/session.h"
 
 namespace opq {
@@ -65,6 +66,7 @@ Matrix::Matrix(const int8_t* codes, int64_t rows, int64_t depth, std::vector<flo
 void Matrix::matmul(const float* x, int64_t n, int threads, float* y) const {
   if (n == 0) return;
   if (n > (single_ ? 1 : kLargest)) throw Error(ErrorCode::kInput, "x has " + std::to_string(n) + " columns");
+  const DefaultFloatEnvironment environment;
   const Kernels& kernels = choose_kernels();
   std::unique_ptr<ThreadPool> pool = PoolCache::instance().take(threads);
   const Epilogue epilogue{.scale = scale_.data(), .bias = nullptr, .residual = nullptr, .act = {}};

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "runtime/conv_layer_planes.h"
 #include "runtime/parallel.h"
 #include "runtime/shapes.h"
 #include "runtime/step.h"
@@ -25,18 +26,17 @@ class PoolStep final : public Step {
     h_ = windows.h;
     w_ = windows.w;
     planes_ = element_count(source.output_shape()) == 0 ? 0 : source.output_shape()[0] * source.output_shape()[1];
-    // Padded columns that some tap of some output reads.
-    const int64_t columns = (w_.out - 1) * w_.stride + w_.extent();
-    phase_floats_ = (columns + w_.stride - 1) / w_.stride;
-    row_floats_ = element_count({phase_floats_, w_.stride});
+    const int64_t taps = saturating_product({h_.kernel, w_.kernel});
+    if (taps > kMaxTaps) node.fail(ErrorCode::kUnsupported, "its window has more than 2^24 elements");
+    columns_ = PhaseAxis(w_.kernel, w_.stride, w_.dilation);
+    phase_floats_ = columns_.size(w_.out);
+    row_floats_ = element_count({columns_.phases(), phase_floats_});
     if (average_) {
       const bool count_padding = node.integer("count_include_pad") == 1;
       row_taps_ = counted_taps(h_, count_padding);
       column_taps_ = counted_taps(w_, count_padding);
     }
     // Per thread: the padded rows, the tap pointers, the divisors of one output row.
-    const int64_t taps = element_count({h_.kernel, w_.kernel});
-    if (taps > kMaxTaps) node.fail(ErrorCode::kUnsupported, "its window has more than 2^24 elements");
     const int64_t floats = align_to_pointer(element_count({h_.in, row_floats_})) + taps * kFloatsPerPointer + w_.out;
     thread_floats_ = static_cast<int64_t>(align_up(floats * sizeof(float)) / sizeof(float));
   }
@@ -46,7 +46,7 @@ class PoolStep final : public Step {
   void run(const Execution& execution) const override {
     const float* x = execution.input<float>(x_);
     float* y = execution.output<float>(y_);
-    const int64_t work = h_.out * w_.out * h_.kernel;
+    const int64_t work = saturating_product({h_.out, w_.out, h_.kernel});
     parallel_ranges(execution.pool, planes_, grain_of(work), [&](int64_t begin, int64_t end, int thread) {
       float* scratch = execution.scratch + thread * thread_floats_;
       for (int64_t plane = begin; plane < end; ++plane) {
@@ -83,8 +83,7 @@ class PoolStep final : public Step {
         const int64_t row = out * h_.stride - h_.pad_begin + ky * h_.dilation;
         if (row < 0 || row >= h_.in) continue;
         for (int64_t kx = 0; kx < w_.kernel; ++kx) {
-          const int64_t column = kx * w_.dilation;
-          taps[count++] = rows + row * row_floats_ + column % w_.stride * phase_floats_ + column / w_.stride;
+          taps[count++] = rows + row * row_floats_ + columns_.phase_of(kx) * phase_floats_ + columns_.shift_of(kx);
         }
       }
       float* y_row = y + out * w_.out;
@@ -106,14 +105,11 @@ class PoolStep final : public Step {
 
   void split_row(const float* x, float* row) const {
     const float padding = average_ ? 0.0f : -std::numeric_limits<float>::infinity();
-    for (int64_t phase = 0; phase < w_.stride; ++phase, row += phase_floats_) {
-      // Column `phase + i * stride` of the padded row is column `phase + i * stride - pad_begin` of x.
-      const int64_t first = phase >= w_.pad_begin ? 0 : (w_.pad_begin - phase + w_.stride - 1) / w_.stride;
-      const int64_t start = phase + first * w_.stride - w_.pad_begin;
-      const int64_t inside = start < w_.in ? (w_.in - start + w_.stride - 1) / w_.stride : 0;
-      const int64_t begin = std::min(first, phase_floats_), end = std::min(begin + inside, phase_floats_);
-      std::fill(row, row + begin, padding);
-      copy_every(w_.stride, x + start, row + begin, end - begin);
+    for (int64_t phase = 0; phase < columns_.phases(); ++phase, row += phase_floats_) {
+      const PhaseAxis::Inside inside = columns_.inside(phase, w_.pad_begin, w_.in, phase_floats_);
+      const int64_t end = inside.begin + inside.count;
+      std::fill(row, row + inside.begin, padding);
+      if (inside.count > 0) copy_every(w_.stride, x + inside.first, row + inside.begin, inside.count);
       std::fill(row + end, row + phase_floats_, padding);
     }
   }
@@ -136,6 +132,7 @@ class PoolStep final : public Step {
   const int x_, y_;
   const bool average_;
   Window h_, w_;
+  PhaseAxis columns_{1, 1, 1};
   int64_t planes_, phase_floats_, row_floats_, thread_floats_;
   std::vector<int64_t> row_taps_, column_taps_;  // AveragePool: taps that count, by output row and column
 };

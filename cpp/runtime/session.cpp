@@ -6,6 +6,7 @@
 #include <cstring>
 #include <system_error>
 
+#include "runtime/float_environment.h"
 #include "runtime/shapes.h"
 
 namespace opq {
@@ -66,6 +67,7 @@ Session::Session(std::shared_ptr<const Network> network, int threads, bool keep_
 
 std::vector<OutputArray> Session::run(std::span<const InputArray> inputs, std::span<const std::string> outputs) {
   const std::lock_guard lock(mutex_);
+  const DefaultFloatEnvironment environment;
   match_inputs(inputs);
   for (const std::string& name : outputs) {
     const auto found = value_of_.find(name);

@@ -7,7 +7,10 @@
 // and finishing it. Nobody waits for workers that sleep.
 #include "runtime/thread_pool.h"
 
+#include <pthread.h>
+
 #include <atomic>
+#include <cfenv>
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
@@ -21,6 +24,10 @@ namespace {
 // How long a thread looks for work before it sleeps: longer than the gap between two loops, shorter than waking up pays
 // for.
 constexpr std::chrono::microseconds kSpinTime{20};
+
+// How often this process has been forked off: the threads of a pool that was made before do not exist here.
+std::atomic<uint32_t> forks{0};
+const int fork_handler = pthread_atfork(nullptr, nullptr, [] { ++forks; });
 
 inline void pause() {
 #if defined(__x86_64__)
@@ -52,6 +59,7 @@ struct ThreadPool::Impl {
   std::atomic<int> unfinished{0};      // tasks taken or to be taken, but not done
   const Function* function = nullptr;  // of the running loop; written while no task of an earlier one is unfinished
   int tasks = 0;
+  const uint32_t made_in = forks;
 
   // With more threads than cores, spinning would keep a core from the thread that is waited for.
   std::chrono::microseconds spin_time{0};
@@ -91,6 +99,7 @@ struct ThreadPool::Impl {
   }
 
   void worker_loop(int thread) {
+    std::fesetenv(FE_DFL_ENV);  // threads inherit their maker's, see float_environment.h
     while (!stop) {
       work(thread);
       if (spin_until([&] { return has_tasks() || stop; }, spin_time)) continue;
@@ -121,10 +130,13 @@ ThreadPool::ThreadPool(int threads) : threads_(threads), impl_(std::make_unique<
   }
 }
 
-ThreadPool::~ThreadPool() = default;
+ThreadPool::~ThreadPool() {
+  // After a fork there is nothing to join, and the mutex may have been locked.
+  if (impl_->made_in != forks) static_cast<void>(impl_.release());
+}
 
 void ThreadPool::parallel_for(int tasks, const std::function<void(int task, int thread)>& run) {
-  if (threads_ == 1 || tasks <= 1) {
+  if (threads_ == 1 || tasks <= 1 || impl_->made_in != forks) {
     for (int task = 0; task < tasks; ++task) run(task, 0);
     return;
   }

@@ -62,7 +62,12 @@ def compress(
     say(f"measuring {len(candidates)} layers")
     weights = {name: as_weights(name, tensors[name]) for name in candidates}
     layers = [measure(name, weights[name], 0, scaling, budget.sparsity is not None) for name, scaling in candidates.items()]
-    given = {"sparsity": sparsity, "bits": bits, "ratio": ratio, "bytes": budget.bytes if size is not None else None}
+    given = {
+        "sparsity": budget.sparsity,
+        "bits": budget.bits,
+        "ratio": None if ratio is None else float(ratio),
+        "bytes": None if size is None else budget.bytes,
+    }
     told = {key: value for key, value in given.items() if value is not None}
     problem = _Problem(graph, tensors, weights, layers, dense_bytes, told, say)
     if budget.bytes is None:
@@ -83,6 +88,8 @@ def _contents(model: Model | Mapping[str, npt.ArrayLike]) -> tuple[Graph | None,
         raise TypeError(f"compress takes an opq.Model or a mapping of arrays, not {type(model).__name__}")
     tensors = {}
     for name, value in model.items():
+        if not isinstance(name, str):
+            raise TypeError(f"the name {name!r} of an array is not a string")
         array = np.asarray(value)
         if array.dtype.kind == "f" or array.dtype.name == "bfloat16":
             shape = array.shape

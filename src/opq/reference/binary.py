@@ -11,7 +11,10 @@ _MAX_STRING = 1024
 
 def pack_string(text: str) -> bytes:
     """A `str` field. Raises FormatError for a text of more than 1024 bytes."""
-    data = text.encode("utf-8", "strict")
+    try:
+        data = text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise FormatError(f"name {text!r} cannot be written as UTF-8") from None
     if len(data) > _MAX_STRING:
         raise FormatError(f"name {text[:40]!r}... has {len(data)} bytes, the format allows {_MAX_STRING}")
     return struct.pack("<H", len(data)) + data
