@@ -72,11 +72,11 @@ class Session:
 
     def get_inputs(self) -> list[Argument]:
         """Name, shape and type of every input; dimensions that are not fixed are strings or None."""
-        return [_argument(info) for info in self._graph.inputs]
+        return [argument(info) for info in self._graph.inputs]
 
     def get_outputs(self) -> list[Argument]:
         """Name, shape and type of every output."""
-        return [_argument(info) for info in self._graph.outputs]
+        return [argument(info) for info in self._graph.outputs]
 
     def run(self, output_names: Sequence[str] | None, inputs: Mapping[str, npt.ArrayLike]) -> list[npt.NDArray[Any]]:
         """The outputs named (None: all of them, in order) for one array per input.
@@ -100,14 +100,19 @@ class Session:
 
     def checked_inputs(self, inputs: Mapping[str, npt.ArrayLike]) -> dict[str, npt.NDArray[Any]]:
         """The inputs as `run` uses them: converted, C-contiguous. Raises ValueError as `run` does."""
-        names = [info.name for info in self._graph.inputs]
-        for name in inputs:
-            if name not in names:
-                raise ValueError(f"there is no input {name!r}: expected {_listed(names)}")
-        for name in names:
-            if name not in inputs:
-                raise ValueError(f"input {name!r} is missing")
-        return {info.name: _converted(info, inputs[info.name]) for info in self._graph.inputs}
+        return checked_inputs(self._graph.inputs, inputs)
+
+
+def checked_inputs(infos: Sequence[ValueInfo], inputs: Mapping[str, npt.ArrayLike]) -> dict[str, npt.NDArray[Any]]:
+    """One array per input, converted to its type, C-contiguous. Raises ValueError naming an input that does not fit."""
+    names = [info.name for info in infos]
+    for name in inputs:
+        if name not in names:
+            raise ValueError(f"there is no input {name!r}: expected {_listed(names)}")
+    for name in names:
+        if name not in inputs:
+            raise ValueError(f"input {name!r} is missing")
+    return {info.name: _converted(info, inputs[info.name]) for info in infos}
 
 
 def _opened(source: Source, backend: str) -> tuple[Graph, Mapping[str, Tensor], _core.Network | None]:
@@ -139,7 +144,8 @@ def _runnable(graph: Graph | None) -> Graph:
     return graph
 
 
-def _argument(info: ValueInfo) -> Argument:
+def argument(info: ValueInfo) -> Argument:
+    """How a graph input or output is shown to the caller."""
     return Argument(info.name, list(info.shape), info.type)
 
 

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+from opq import _core
 from opq.benchmark import Engine, Run, measure, onnxruntime_engine
 from opq.cli.sources import load_inputs
 from opq.cli.tables import format_table, number, print_json, progress, quiet, shape
 from opq.compressed import load
+from opq.errors import FormatError, UnsupportedError
 from opq.onnx_export import export_onnx
-from opq.session import Session
+from opq.reference.container import read_container
+from opq.reference.graph_section import read_graph
+from opq.session import Session, argument, checked_inputs
 from opq.threads import checked_threads
 
 _EPILOG = """\
@@ -51,24 +58,20 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(f"--runs {args.runs} --warmup {args.warmup}: expected at least 1 and 0")
     say = quiet if args.json else progress
     threads = checked_threads(args.threads)
-    shapes = Session(args.file, threads=1)
-    inputs = shapes.checked_inputs(load_inputs(args.input, shapes.get_inputs(), args.batch, args.seed))
+    inputs = _inputs(args)
     sessions: list[Session] = []
 
     def load_own() -> Run:
         sessions.append(Session(args.file, threads=threads))
         return lambda: sessions[-1].run(None, inputs)
 
-    del shapes
     engines = [Engine("opq", load_own)]
     with tempfile.TemporaryDirectory() as folder:
         if args.against is not None:
             say("exporting the dense model")
-            model = load(args.file)
             path = str(Path(folder) / "dense.onnx")
-            assert model.graph is not None  # a session on the file exists
-            export_onnx(model.graph, model.dense_tensors(), path)
-            del model
+            # In a process of its own: memory that it leaves free here would hide what the engines need.
+            _in_a_child(export_dense, args.file, path)
             engines.append(onnxruntime_engine(path, inputs, threads))
         say(f"timing {args.runs} runs on {threads} threads")
         timings = measure(engines, args.warmup, args.runs)
@@ -92,6 +95,30 @@ def run(args: argparse.Namespace) -> int:
     if len(timings) > 1:
         print(f"opq takes {number(timings[0].median / timings[1].median)} of the time of {timings[1].engine}")
     return 0
+
+
+def _inputs(args: argparse.Namespace) -> dict[str, Any]:
+    """The inputs for a file whose sections alone are read: loading the network is what will be measured."""
+    try:
+        section = read_container(Path(args.file).read_bytes(), _core.crc32c).get(b"GRPH")
+        if section is None:
+            raise UnsupportedError("tensors without a graph: there is nothing to run")
+        infos = read_graph(section).inputs
+    except (FormatError, UnsupportedError) as error:
+        raise type(error)(f"{args.file}: {error}") from None
+    return checked_inputs(infos, load_inputs(args.input, [argument(i) for i in infos], args.batch, args.seed))
+
+
+def export_dense(source: str, target: str) -> None:
+    """Writes the network of an .opq file as a dense ONNX model."""
+    model = load(source)
+    assert model.graph is not None
+    export_onnx(model.graph, model.dense_tensors(), target)
+
+
+def _in_a_child(function: Callable[[str, str], None], source: str, target: str) -> None:
+    with ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn")) as pool:
+        pool.submit(function, source, target).result()
 
 
 def _profile_table(profile: list[dict[str, Any]]) -> str:
