@@ -136,8 +136,10 @@ def test_a_few_bytes_cannot_declare_much():
 def test_the_report_must_be_json():
     sections = {k: bytes(v) for k, v in container.read_container(small_network().to_bytes()).items()}
     for text in (b"{", b"[1]", b"\xff", b"[" * 100_000):
-        with pytest.raises(opq.FormatError, match="REPT"):
-            from_bytes(rebuilt({**sections, b"REPT": text}))
+        file = rebuilt({**sections, b"REPT": text})
+        for read in (from_bytes, opq.Session, lambda data: opq.Session(data, backend="reference")):
+            with pytest.raises(opq.FormatError, match="REPT"):
+                read(file)
 
 
 def test_load_names_the_file(tmp_path):

@@ -5,6 +5,8 @@ import pytest
 from networks import small_network
 
 import opq
+from opq.compressed import CompressedModel
+from opq.graph import Graph, Node, ValueInfo
 
 X = np.random.default_rng(0).normal(size=(2, 3, 8, 6)).astype(np.float32)
 
@@ -117,3 +119,13 @@ def test_profile(session):
         assert all(step["seconds"] >= 0 for step in steps)
     else:
         assert steps == []
+
+
+@pytest.mark.parametrize("backend", ["core", "reference"])
+def test_an_input_without_dimensions(backend):
+    graph = Graph(
+        (ValueInfo("s", "float32", ()),), (ValueInfo("y", "float32", ()),), (Node("Add", "twice", ("s", "s"), ("y",)),)
+    )
+    [y] = opq.Session(CompressedModel(graph, {}), backend=backend).run(None, {"s": 1.5})
+    assert y.shape == ()
+    assert y == 3.0

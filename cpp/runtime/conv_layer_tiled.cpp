@@ -87,7 +87,7 @@ std::size_t TiledConvLayer::scratch_floats(const ConvShape& shape, int threads) 
   int64_t planes = 0;
   if (!reads_input_directly(shape)) {
     planes = saturating_product({shape.n, shape.c, planes_.channel_floats(shape)});
-    if (planes == std::numeric_limits<int64_t>::max()) return std::numeric_limits<std::size_t>::max();
+    if (planes > std::numeric_limits<int64_t>::max() / 4) return std::numeric_limits<std::size_t>::max();
     planes += planes_.offset_floats() + kTile + kCacheLineFloats;
   }
   return planes + 3 * kCacheLineFloats + thread_floats() * threads;

@@ -16,12 +16,14 @@ class Parser {
   Graph parse() {
     parse_values();
     const uint32_t inputs = reader_.u32("number of inputs");
+    if (inputs > kMaxValues) reader_.fail("more than 2^20 graph inputs");
     for (uint32_t i = 0; i < inputs; ++i) {
       const Port port = parse_port();
       make(port.value, port.type, static_cast<int>(port.shape.size()));
       graph_.inputs.push_back(port);
     }
     const uint32_t outputs = reader_.u32("number of outputs");
+    if (outputs > kMaxValues) reader_.fail("more than 2^20 graph outputs");
     for (uint32_t i = 0; i < outputs; ++i) graph_.outputs.push_back(parse_port());
     const uint32_t nodes = reader_.u32("number of nodes");
     if (nodes > kMaxNodes) reader_.fail("more than 2^20 nodes");

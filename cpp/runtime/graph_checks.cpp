@@ -212,7 +212,7 @@ class Checker {
     if (!constant && mode != "edge" && mode != "reflect" && mode != "wrap") fail("unknown mode " + mode);
     const std::size_t length = node_.integers("pads").size();
     if (length % 2 != 0 || length > 2 * kMaxRank) fail("pads has " + std::to_string(length) + " entries");
-    if (known()) check_list("pads", 2 * static_cast<std::size_t>(rank_), constant ? -kLargest : 0);
+    check_list("pads", known() ? 2 * static_cast<std::size_t>(rank_) : length, constant ? -kLargest : 0);
     return {type_, rank_};
   }
 

@@ -169,7 +169,8 @@ class Inference {
     if (inferred < result.size()) {
       result[inferred] = 1;
       const int64_t others = element_count(result);
-      if (others > 0 && elements % others == 0) result[inferred] = elements / others;
+      result[inferred] = others > 0 && elements % others == 0 ? elements / others : 0;
+      if (others == 0) fail("the size -1 of its shape does not follow from an x without elements");
     }
     if (element_count(result) != elements) {
       fail("x of shape " + to_string(x) + " cannot have shape " + to_string(node_.integers("shape")));

@@ -109,7 +109,7 @@ def from_bytes(data: bytes) -> CompressedModel:
     if b"GRPH" in sections:
         graph = read_graph(sections[b"GRPH"])
         check(graph, tensors)
-    details = _read_details(sections[b"REPT"]) if b"REPT" in sections else {}
+    details = read_details(sections[b"REPT"]) if b"REPT" in sections else {}
     model = CompressedModel(graph, tensors, details)
     # What has been read is what it would write; loading need not encode again.
     model.__dict__["_file"], model.__dict__["entries"] = data, entries
@@ -124,7 +124,8 @@ def load(path: str | os.PathLike[str]) -> CompressedModel:
         raise FormatError(f"{os.fspath(path)}: {error}") from None
 
 
-def _read_details(section: memoryview) -> dict[str, Any]:
+def read_details(section: memoryview) -> dict[str, Any]:
+    """The object in a REPT section. Raises FormatError where there is none."""
     try:
         details = json.loads(bytes(section).decode("utf-8"))
     except (ValueError, RecursionError):

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from opq import _core
-from opq.compressed import CompressedModel, from_bytes
+from opq.compressed import CompressedModel, from_bytes, read_details
 from opq.errors import FormatError, UnsupportedError
 from opq.graph import Dimension, Graph, ValueInfo
 from opq.model import Model
@@ -134,7 +134,10 @@ def _opened_bytes(data: bytes, backend: str) -> tuple[Graph, Mapping[str, Tensor
         model = from_bytes(data)
         return _runnable(model.graph), model.tensors, None
     network = _core.Network(data)  # checks the file, and decodes every tensor straight into its kernels' layout
-    section = read_container(data, _core.crc32c).get(b"GRPH")
+    sections = read_container(data, _core.crc32c)
+    if b"REPT" in sections:
+        read_details(sections[b"REPT"])
+    section = sections.get(b"GRPH")
     return _runnable(None if section is None else read_graph(section)), {}, network
 
 
@@ -161,7 +164,8 @@ def _converted(info: ValueInfo, value: npt.ArrayLike) -> npt.NDArray[Any]:
     if not fits or (array.dtype.kind not in kinds and not (array.dtype.name == "bfloat16" and "f" in kinds)):
         raise ValueError(f"input {info.name!r} is {array.dtype} {list(array.shape)}, expected {_described(info)}")
     with np.errstate(over="ignore"):
-        return np.ascontiguousarray(array, dtype=info.dtype)
+        # Not ascontiguousarray, which makes one dimension of none.
+        return np.require(np.asarray(array, dtype=info.dtype), requirements=["C", "A"])
 
 
 def _described(info: ValueInfo) -> str:

@@ -90,10 +90,12 @@ def _check_node(node: Node, values: Mapping[str, Known]) -> Known:
     dtypes = {value.dtype for value in present}
     if len(dtypes) != 1 or not dtypes <= set(signature.types):
         raise ValueError(f"inputs of type {', '.join(sorted(dtypes))}")
-    if node.op in ("Conv", "Linear"):
+    has_weight = node.op in ("Conv", "Linear")
+    for value in inputs[:1] + inputs[2:] if has_weight else inputs:
+        if value is not None and value.tensor is not None and not isinstance(value.tensor, np.ndarray):
+            raise ValueError("only the weight of a Conv or Linear may be quantized")
+    if has_weight:
         _check_weight(node, inputs)
-    elif not all(value.tensor is None or isinstance(value.tensor, np.ndarray) for value in present):
-        raise ValueError("only the weight of a Conv or Linear may be quantized")
     rank = infer_rank(node, [value.rank for value in present])
     if rank is not None and rank > MAX_RANK:
         raise ValueError(f"the result has rank {rank}, more than {MAX_RANK}")
