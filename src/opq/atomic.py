@@ -13,7 +13,10 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
 
     Raises OSError; then nothing is left behind and an older file is as it was.
     """
-    target = Path(path)
+    target = Path(path).resolve()  # through symbolic links, which stay
+    if target.exists() and not target.is_file() and not target.is_dir():
+        target.write_bytes(data)  # a device or pipe is written to, never replaced
+        return
     try:
         handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
     except OSError as error:

@@ -163,6 +163,10 @@ def _converted(info: ValueInfo, value: npt.ArrayLike) -> npt.NDArray[Any]:
     )
     if not fits or (array.dtype.kind not in kinds and not (array.dtype.name == "bfloat16" and "f" in kinds)):
         raise ValueError(f"input {info.name!r} is {array.dtype} {list(array.shape)}, expected {_described(info)}")
+    if info.dtype != "float32" and array.size:
+        limits = np.iinfo(info.dtype)
+        if int(array.min()) < limits.min or int(array.max()) > limits.max:
+            raise ValueError(f"input {info.name!r} has values beyond the range of {info.dtype}")
     with np.errstate(over="ignore"):
         # Not ascontiguousarray, which makes one dimension of none.
         return np.require(np.asarray(array, dtype=info.dtype), requirements=["C", "A"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from pathlib import Path
 from typing import Any
 
 from opq.cli.report_tables import layer_table, totals_lines
@@ -48,6 +49,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def run(args: argparse.Namespace) -> int:
     """Compress, save, and print the report."""
     started = time.perf_counter()
+    if Path(args.output).exists() and Path(args.output).samefile(args.source):
+        raise ValueError(f"{args.output}: the output is the source itself")
     say = quiet if args.quiet else progress
     say(f"reading {args.source}")
     source = load_source(args.source)
