@@ -3,6 +3,7 @@
 # make lint     ruff, mypy, clang-format
 # make bench    latency beside ONNX Runtime -> benchmarks/RESULTS.md
 # make sanitize tests of the core under the address and undefined-behaviour sanitizers, then the thread sanitizer
+# make fuzz     the core's readers and engine under libFuzzer, FUZZ_SECONDS (60) per target; needs clang
 # make docs     API reference as HTML -> build/docs
 # Needs python3 (3.10 or newer) with venv, make, and a C++20 compiler; all else comes from the package index.
 
@@ -12,7 +13,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := $(shell find src cpp -type f -not -name '*.pyc') CMakeLists.txt pyproject.toml README.md
 
-.PHONY: demo test lint format bench sanitize docs clean
+.PHONY: demo test lint format bench sanitize fuzz docs clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed
@@ -40,6 +41,9 @@ docs: $(VENV)/.installed
 
 sanitize: $(VENV)/.packages
 	PYTHON=$(BIN)/python CXX=$(CXX) sh tools/sanitize.sh
+
+fuzz: $(VENV)/.installed
+	PYTHON=$(BIN)/python sh tools/fuzz.sh
 
 clean:
 	rm -rf build $(VENV)

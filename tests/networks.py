@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 from hypothesis import strategies as st
 
 from opq.compressed import CompressedModel
 from opq.graph import Graph, Node, ValueInfo
 from opq.quantization import QuantizedTensor
+from opq.reference.half_precision import round_to
 
 
 def conv(name, x, y, *extra, kernel=2, strides=(1, 1), pads=(0, 0, 0, 0), dilations=(1, 1), group=1, auto_pad="NOTSET"):
@@ -32,14 +35,15 @@ def quantized(rng, shape, levels, sparsity, channel_scales=True):
 
 
 def small_network(seed=0):
-    """Conv, Relu, residual Add, pooling, Linear and Softmax in a few hundred bytes."""
+    """Conv, Relu, residual Add, pooling, Linear and Softmax in a few hundred bytes; floats in four bytes and in two."""
     rng = np.random.default_rng(seed)
     tensors = {
         "c1.weight": quantized(rng, (4, 3, 3, 3), 3, 0.5),
-        "c1.scale": rng.lognormal(size=4).astype(np.float32),
-        "c1.bias": rng.normal(size=4).astype(np.float32),
+        "c1.scale": round_to(rng.lognormal(size=4).astype(np.float32), "bfloat16"),
+        "c1.bias": round_to(rng.normal(size=4).astype(np.float32), "float16"),
         "c2.weight": rng.normal(size=(4, 4, 1, 1)).astype(np.float32),
         "fc.weight": quantized(rng, (5, 4), 127, 0.0, channel_scales=False),
+        "unused": dataclasses.replace(quantized(rng, (2, 3), 1, 0.0), scale=np.array([1.5, -0.25], np.float32)),
         "indices": np.array([3, 1], dtype=np.int64),
     }
     nodes = (

@@ -1,19 +1,23 @@
 """The installed command, as a user would call it."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from networks import small_network
+from networks import quantized
 
 import opq
+from opq.compressed import CompressedModel
+from opq.graph import Graph, Node, ValueInfo
 
 pytest.importorskip("onnx")
 
-from small_onnx import save_small_network
+import onnx
+from small_onnx import save_small_network, small_network_model
 
 OPQ = Path(sys.executable).with_name("opq")
 
@@ -123,6 +127,11 @@ def test_tensor_files_compress_too(folder):
     run("compress", folder / "w.npz", "-o", folder / "w.opq", "--ratio", 6)
     assert opq.load(folder / "w.opq")["a"].shape == (60, 70)
     assert "dense tensor" in run("inspect", folder / "w.opq").stdout
+    for dense in ("float32", "bfloat16"):
+        run("compress", folder / "w.npz", "-o", folder / "w.opq", "--ratio", 6, "--dense", dense)
+        [vector] = json.loads(run("inspect", folder / "w.opq", "--json").stdout)["dense_tensors"]
+        assert (vector["codec"], vector["bytes"]) == {"float32": ("raw", 36), "bfloat16": ("bfloat16", 18)}[dense]
+        assert vector["codec"] in run("inspect", folder / "w.opq").stdout
     assert "without a graph" in run("run", folder / "w.opq", status=1).stderr
     run("export", folder / "w.opq", "-o", folder / "w2.safetensors")
 
@@ -141,7 +150,12 @@ def test_tensor_files_compress_too(folder):
         (["inspect", "{}"], "directory"),
         (["run", "{}/net.opq", "--input", "{}/net.onnx"], "net.onnx"),
         (["run", "{}/net.opq", "--threads", "0"], "threads"),
-        (["run", "{}/net.opq", "--batch", "0"], "expected"),
+        (["run", "{}/net.opq", "--batch", "0"], "--batch 0"),
+        (["run", "{}/net.opq", "--batch", str(10**17)], "--batch 1000"),
+        (["verify", "{}/net.opq", "--seed", "-1"], "--seed -1"),
+        (["bench", "{}/net.opq", "--batch", "-3"], "--batch -3"),
+        (["compress", "{}/net.onnx", "-o", "{}/z.opq", "--bits", "1" + "0" * 400], "bits"),
+        (["compress", "{}/net.onnx", "-o", "{}/z.opq", "--size", "9" * 400], "size"),
         (["verify", "{}/net.opq", "--onnx", "{}/net.opq"], "net.opq"),
         (["bench", "{}/net.opq", "--runs", "0"], "--runs"),
         (["export", "{}/net.opq", "-o", "{}/small.tflite"], ".tflite"),
@@ -160,13 +174,102 @@ def test_broken_pipe(folder):
     assert result.stderr == ""
 
 
-def test_an_interrupted_write_leaves_the_old_file(folder, monkeypatch):
-    """A failure between writing and renaming: the old file is whole and no other file is left."""
-    target = folder / "kept.opq"
-    small_network().save(target)
-    before, names = target.read_bytes(), sorted(p.name for p in folder.iterdir())
-    monkeypatch.setattr("os.replace", lambda *a: (_ for _ in ()).throw(OSError("disk full")))
-    with pytest.raises(OSError, match="disk full"):
-        small_network(seed=1).save(target)
-    assert target.read_bytes() == before
-    assert sorted(p.name for p in folder.iterdir()) == names
+@pytest.mark.parametrize(
+    ("array", "words"),
+    [
+        (np.array([[1.0, np.nan], [2.0, 3.0]]), "'w': weight (0, 1) is nan"),
+        (np.array([[1.0, -np.inf], [2.0, 3.0]]), "'w': weight (0, 1) is -inf"),
+        (np.ones((8, 8), dtype=np.int8), "nothing to compress"),
+        (np.ones((8, 8), dtype=np.complex64), "complex64"),
+    ],
+    ids=["nan", "inf", "int8", "complex"],
+)
+def test_weights_that_do_not_compress_name_the_file(array, words, tmp_path):
+    path = tmp_path / "bad.npz"
+    np.savez(path, w=array)
+    [line] = run("compress", path, "-o", tmp_path / "bad.opq", "--bits", 4, "--quiet", status=1).stderr.splitlines()
+    assert line.startswith(f"opq: {path}: ")
+    assert words in line
+    assert not (tmp_path / "bad.opq").exists()
+
+
+def test_onnx_weights_that_do_not_compress_name_the_file(tmp_path):
+    model = small_network_model()
+    [weight] = [tensor for tensor in model.graph.initializer if tensor.name == "w2"]
+    values = onnx.numpy_helper.to_array(weight).copy()
+    values[1, 2, 0, 0] = np.nan
+    weight.CopyFrom(onnx.numpy_helper.from_array(values, "w2"))
+    path = tmp_path / "bad.onnx"
+    onnx.save(model, str(path))
+    [line] = run("compress", path, "-o", tmp_path / "bad.opq", "--bits", 4, "--quiet", status=1).stderr.splitlines()
+    assert line.startswith(f"opq: {path}: ")
+    assert "weight (1, 2, 0, 0) is nan" in line
+
+
+def test_help_tells_the_defaults():
+    for command, options in {
+        "run": ["--threads", "--backend", "--batch", "--seed", "--input"],
+        "verify": ["--threads", "--batch", "--seed", "--input"],
+        "bench": ["--threads", "--batch", "--seed", "--input", "--runs", "--warmup"],
+    }.items():
+        text = run(command, "--help").stdout
+        entries = text[text.index("options:") : text.index("examples:")].split("\n  -")
+        for option in options:
+            [entry] = [entry for entry in entries if entry.startswith(f"{option[1:]} ")]
+            assert "default" in entry, (command, option)
+    assert "(default: 50)" in run("bench", "--help").stdout
+
+
+NASTY = "a\nb\x1b[31mc\u202e\r\t"
+ESCAPED = r"a\nb\x1b[31mc\u202e\r\t"
+
+
+@pytest.fixture(scope="module")
+def nasty(tmp_path_factory):
+    """Files whose names, and the names of whose tensors, nodes, inputs and outputs, hold control characters."""
+    path = tmp_path_factory.mktemp("nasty")
+    x, y, w, node = (f"{prefix}{NASTY}" for prefix in ("x", "y", "w", "n"))
+    rng = np.random.default_rng(0)
+    graph = Graph((ValueInfo(x, "float32", (2, 8)),), (ValueInfo(y, "float32", (2, 4)),), (Node("Linear", node, (x, w), (y,)),))
+    CompressedModel(graph, {w: quantized(rng, (4, 8), 3, 0.5)}).save(path / "net.opq")
+    CompressedModel(None, {w: quantized(rng, (4, 8), 3, 0.5), "d" + NASTY: np.zeros(3, np.float32)}).save(path / "w.opq")
+    shutil.copy(path / "net.opq", path / f"{NASTY}.opq")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "shown"),
+    [
+        (["inspect", "{}/net.opq"], "xyw"),
+        (["inspect", "{}/w.opq"], "wd"),
+        (["run", "{}/net.opq"], "y"),
+        (["verify", "{}/net.opq", "--all"], "n"),
+        (["bench", "{}/net.opq", "--runs", "1"], "nx"),
+        (["export", "{}/net.opq", "-o", "{}/" + NASTY + ".npz"], "/"),
+    ],
+)
+def test_names_with_control_characters(nasty, arguments, shown):
+    result = run(*(a.format(nasty) for a in arguments))
+    for line in [*result.stdout.split("\n"), *result.stderr.split("\n")]:
+        assert line.isprintable()
+    for prefix in shown:
+        assert prefix + ESCAPED in result.stdout + result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["inspect", "{}/absent" + NASTY], "absent" + ESCAPED),
+        (["run", "{}/w.opq"], "without a graph"),
+        (["compress", "{}/" + NASTY + ".opq", "-o", "{}/z.opq", "--bits", "4"], "ending"),
+        (["compress", "{}/w.opq", "-o", "{}/w.opq", "--bits", "4"], "the source itself"),
+        (["run", "{}/net.opq", "--output", "{}/no" + NASTY + "/y.npy"], "no" + ESCAPED),
+        (["run", "{}/net.opq", "--threads", "2", "--batch", "0"], "--batch"),
+    ],
+)
+def test_failures_with_control_characters_are_one_line(nasty, arguments, words):
+    result = run(*(a.format(nasty) for a in arguments), status=1)
+    line = result.stderr.splitlines()[-1]
+    assert line.startswith("opq: ")
+    assert line.isprintable()
+    assert words in line

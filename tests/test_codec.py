@@ -10,7 +10,7 @@ from opq import _core
 from opq.reference import codec
 from opq.reference.crc32c import crc32c
 
-CODECS = ("packed", "rans0")
+CODECS = ("packed", "rans0", "grouped")
 
 
 def both(call_reference, call_core):

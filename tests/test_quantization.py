@@ -8,7 +8,8 @@ from hypothesis.extra import numpy as hnp
 
 import opq
 from opq.allocation import LayerAllocation
-from opq.quantization import channel_rms, encode
+from opq.quantization import channel_scales, encode
+from opq.reference.half_precision import exact_half
 
 finite = st.floats(width=32, allow_nan=False, allow_infinity=False)
 
@@ -41,13 +42,30 @@ def test_ties_go_to_even_and_thresholds_are_strict():
     assert encode(w, np.abs(w), 1.0, 1.0, 3).tolist() == [0, 2, 2, -3, 0, 1, 0, 0]
 
 
+def rms(w, axis):
+    """The root mean square of each channel in extended precision; 1 for a channel of zeros."""
+    others = tuple(i for i in range(w.ndim) if i != axis)
+    exact = np.sqrt(np.mean(np.square(w.astype(np.longdouble)), axis=others))
+    return np.where((w == 0).all(axis=others), 1.0, exact).astype(np.float64)
+
+
 @given(hnp.arrays(np.float32, (3, 4, 2), elements=finite), st.integers(0, 2))
-def test_channel_rms(w, axis):
-    rms = channel_rms(w, axis)
-    others = tuple(i for i in range(3) if i != axis)
-    expected = np.sqrt(np.mean(np.square(w.astype(np.longdouble)), axis=others))
-    expected = np.where(expected.astype(np.float32) == 0, 1, expected)
-    np.testing.assert_allclose(rms, expected.astype(np.float64), rtol=2e-7, atol=2e-45)
+def test_scales_are_root_mean_squares_in_two_bytes(w, axis):
+    """Within the range in which bfloat16 has all its bits: its unit is 2^-8, and channels of one magnitude are not rounded."""
+    scale = channel_scales(w, axis)
+    np.testing.assert_allclose(scale, np.clip(rms(w, axis), 2.0**-126, 2.0**127), rtol=2.0**-8 + 2e-7)
+    assert (scale >= 2.0**-126).all()
+    magnitudes = np.abs(np.moveaxis(w, axis, 0).reshape(w.shape[axis], -1))
+    assert exact_half(scale) or (magnitudes == magnitudes[:, :1]).all()
+
+
+@given(hnp.arrays(np.float32, (5, 1), elements=st.floats(2.0**-100, 2.0**100, width=32)))
+def test_channels_of_one_magnitude_are_coded_exactly(magnitude):
+    """Binary weights: one level, and scales with all their bits."""
+    w = magnitude * np.array([1, -1, -1, 1, 1, -1, 1, 1], dtype=np.float32)
+    q = opq.quantize(w, opq.allocate({"w": w}, bits=4)["w"])
+    assert q.levels == 1
+    np.testing.assert_allclose(q.dequantize(), w, rtol=3e-7)
 
 
 def test_dequantize_multiplies_step_and_scale_first():

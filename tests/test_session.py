@@ -80,7 +80,56 @@ def test_unknown_outputs(session):
         session.run(["p"], {"x": X})
 
 
-@pytest.mark.parametrize("threads", [0, -1, 1.5, True, "2", 10**9])
+@pytest.mark.parametrize("inputs", [None, X, [X], (("x", X),), "x"])
+def test_inputs_that_are_no_mapping(session, inputs):
+    for call in (lambda inputs: session.run(None, inputs), session.checked_inputs):
+        with pytest.raises(TypeError, match=r"^inputs is \w+: expected a mapping .*'x'") as caught:
+            call(inputs)
+        assert "\n" not in str(caught.value)
+
+
+def test_one_output_name_is_no_list(session):
+    with pytest.raises(TypeError, match="output_names is the string 'y'"):
+        session.run("y", {"x": X})
+
+
+@pytest.mark.parametrize("dtype", ["int32", "int64"])
+@pytest.mark.parametrize("backend", ["core", "reference"])
+def test_integers_beyond_the_inputs_range(dtype, backend):
+    """They would wrap; those at the ends of the range are taken, whatever their type."""
+    graph = Graph(
+        (ValueInfo("i", dtype, (2,)),),
+        (ValueInfo("y", dtype, (2, 1)),),
+        (Node("Unsqueeze", "u", ("i",), ("y",), {"axes": (1,)}),),
+    )
+    session = opq.Session(CompressedModel(graph, {}), backend=backend)
+    limits = np.iinfo(dtype)
+    beyond = [np.array([0, limits.max + 1], dtype=np.uint64)]
+    if dtype == "int32":
+        beyond += [np.array([0, limits.max + 1]), np.array([limits.min - 1, 0]), [0, 2**40]]
+    for values in beyond:
+        with pytest.raises(ValueError, match=f"input 'i' has values beyond the range of {dtype}"):
+            session.run(None, {"i": values})
+    for values in ([limits.min, limits.max], np.array([0, limits.max], dtype=np.uint64), np.array([-1, 1], dtype=np.int8)):
+        [y] = session.run(None, {"i": values})
+        assert y.dtype == dtype
+        assert y[:, 0].tolist() == [int(value) for value in values]
+    with pytest.raises(ValueError, match="float64"):
+        session.run(None, {"i": [0.0, 1.0]})
+
+
+@pytest.mark.parametrize("threads", [np.int64(2), np.uint8(2), np.array(2)], ids=repr)
+def test_thread_counts_of_other_integer_types(session, threads):
+    [expected] = session.run(None, {"x": X})
+    other = opq.Session(small_network(), threads=threads, backend=session.backend)
+    assert type(other.threads) is int
+    assert other.threads == 2
+    assert other.run(None, {"x": X})[0].tobytes() == expected.tobytes()
+    tensor = small_network()["fc.weight"]
+    assert tensor.matmul(np.ones((4, 3)), threads=threads).tobytes() == tensor.matmul(np.ones((4, 3)), threads=2).tobytes()
+
+
+@pytest.mark.parametrize("threads", [0, -1, 1.5, True, "2", 10**9, np.float64(2), np.True_, np.int64(0), np.array([1, 2])])
 def test_wrong_thread_counts(threads):
     with pytest.raises(ValueError, match="threads"):
         opq.Session(small_network(), threads=threads)

@@ -3,12 +3,15 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <limits>
+
 #include "format/codec.h"
 #include "format/crc32c.h"
 #include "format/packed.h"
 #include "runtime/matrix.h"
 #include "runtime/network.h"
 #include "runtime/session.h"
+#include "runtime/thread_pool.h"
 
 namespace py = pybind11;
 
@@ -91,7 +94,10 @@ py::list run(Session& session, const py::dict& inputs, const std::vector<std::st
   // A snapshot: another thread may change the dict.
   std::vector<std::pair<std::string, py::array>> arrays;
   for (const py::handle item : py::list(inputs.attr("items")())) {
-    arrays.push_back(item.cast<std::pair<std::string, py::array>>());
+    const auto [name, array] = item.cast<std::pair<py::object, py::object>>();
+    if (!py::isinstance<py::str>(name)) fail("the name of an input is not a string");
+    if (!py::isinstance<py::array>(array)) fail("input " + name.cast<std::string>() + " is not an array");
+    arrays.emplace_back(name.cast<std::string>(), array.cast<py::array>());
   }
   std::vector<InputArray> views;
   for (const auto& [name, array] : arrays) views.push_back(input_array(name, array));
@@ -154,37 +160,104 @@ int checked_levels(int levels) {
   return levels;
 }
 
-py::bytes encode(const py::array& codes, int levels, const std::string& codec_name) {
+// The threads of one call.
+class Threads {
+ public:
+  explicit Threads(int threads) : pool_(make_thread_pool(threads)) {}
+
+  Parallel parallel() {
+    return {pool_->threads(), [this](int tasks, const Parallel::Task& run) { pool_->parallel_for(tasks, run); }};
+  }
+
+ private:
+  std::unique_ptr<ThreadPool> pool_;
+};
+
+CodeLayout layout_of(const py::array& codes) { return code_layout({codes.shape(), codes.shape() + codes.ndim()}); }
+
+py::bytes to_bytes(const std::vector<uint8_t>& bytes) {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+uint64_t checked_count(int64_t count) {
+  if (count < 1 || count > int64_t{1} << 36) fail("count is " + std::to_string(count) + ", not 1 to 2^36");
+  return static_cast<uint64_t>(count);
+}
+
+py::bytes encode(const py::array& codes, int levels, const std::string& codec_name, int threads) {
   const Codec codec = code_codec(codec_name);
-  const int8_t* data = checked_data<int8_t>(codes, 1, "codes");
-  const std::size_t count = static_cast<std::size_t>(codes.shape(0));
+  const int8_t* data = checked_data<int8_t>(codes, static_cast<int>(codes.ndim()), "codes");
+  const std::size_t count = static_cast<std::size_t>(codes.size());
   if (count == 0) fail("there are no codes");
+  const CodeLayout layout = layout_of(codes);
   std::vector<uint8_t> stream;
   {
     const py::gil_scoped_release release;
-    stream = encode_codes(codec, data, count, checked_levels(levels));
+    Threads pool(threads);
+    stream = encode_codes(codec, data, count, checked_levels(levels), layout, pool.parallel());
   }
-  return {reinterpret_cast<const char*>(stream.data()), stream.size()};
+  return to_bytes(stream);
 }
 
-py::array decode(const py::object& data, int64_t count, int levels, const std::string& codec_name) {
+py::array decode(const py::object& data, int64_t count, int levels, const std::string& codec_name, int threads) {
   const Codec codec = code_codec(codec_name);
   const ByteView view(data);
-  if (count < 1 || count > int64_t{1} << 36) fail("count is " + std::to_string(count) + ", not 1 to 2^36");
-  check_stream_length(codec, static_cast<uint64_t>(count), checked_levels(levels), view.bytes().size());
+  check_stream_length(codec, checked_count(count), checked_levels(levels), view.bytes().size());
   py::array_t<int8_t> codes(count);
   int8_t* result = codes.mutable_data();
   {
     const py::gil_scoped_release release;
-    decode_codes(codec, view.bytes(), levels, result, static_cast<std::size_t>(count));
+    Threads pool(threads);
+    decode_codes(codec, view.bytes(), levels, result, static_cast<std::size_t>(count), pool.parallel());
   }
   return codes;
 }
 
-std::shared_ptr<Network> load_network(const py::object& data) {
+CodeType code_type(const py::dtype& dtype) {
+  if (dtype.equal(py::dtype::of<int8_t>())) return CodeType::kInt8;
+  if (dtype.equal(py::dtype::of<int16_t>())) return CodeType::kInt16;
+  if (dtype.equal(py::dtype::of<int32_t>())) return CodeType::kInt32;
+  if (dtype.equal(py::dtype::of<uint8_t>())) return CodeType::kUint8;
+  if (dtype.equal(py::dtype::of<uint16_t>())) return CodeType::kUint16;
+  fail("integers are int8, int16, int32, uint8 or uint16");
+}
+
+py::bytes encode_integers(const py::array& values, int threads) {
+  const CodeType type = code_type(values.dtype());
+  if (!in_c_order(values)) fail("values is not an array in C order");
+  const CodeLayout layout = layout_of(values);
+  std::vector<uint8_t> stream;
+  {
+    const py::gil_scoped_release release;
+    Threads pool(threads);
+    stream = encode_grouped(values.data(), type, static_cast<std::size_t>(values.size()), layout, pool.parallel());
+  }
+  return to_bytes(stream);
+}
+
+py::array decode_integers(const py::object& data, int64_t count, const py::dtype& dtype, int threads) {
+  const CodeType type = code_type(dtype);
+  const ByteView view(data);
+  check_stream_length(Codec::kGrouped, checked_count(count), kMaxLevels, view.bytes().size());
+  py::array values(dtype, std::vector<py::ssize_t>{static_cast<py::ssize_t>(count)});
+  void* result = values.mutable_data();
+  {
+    const py::gil_scoped_release release;
+    Threads pool(threads);
+    with_code_type(type, [&](auto tag) {
+      using Limits = std::numeric_limits<typename decltype(tag)::type>;
+      decode_grouped(view.bytes(), Limits::min(), Limits::max(), result, type, static_cast<std::size_t>(count),
+                     pool.parallel());
+    });
+  }
+  return values;
+}
+
+std::shared_ptr<Network> load_network(const py::object& data, int threads) {
   const ByteView view(data);
   const py::gil_scoped_release release;
-  return std::make_shared<Network>(view.bytes());
+  Threads pool(threads);
+  return std::make_shared<Network>(view.bytes(), pool.parallel());
 }
 
 uint32_t checksum(const py::object& data) {
@@ -236,7 +309,7 @@ PYBIND11_MODULE(_core, module, py::mod_gil_not_used()) {
   py::register_local_exception_translator(translate_error);
 
   py::class_<Network, std::shared_ptr<Network>>(module, "Network")
-      .def(py::init(&load_network), py::arg("data"))
+      .def(py::init(&load_network), py::arg("data"), py::arg("threads") = 1)
       .def_property_readonly("inputs", [](const Network& network) { return ports(network, network.graph().inputs); })
       .def_property_readonly("outputs", [](const Network& network) { return ports(network, network.graph().outputs); })
       .def_property_readonly("value_names", &value_names)
@@ -262,8 +335,12 @@ PYBIND11_MODULE(_core, module, py::mod_gil_not_used()) {
       .def("matmul", &matmul, py::arg("x"), py::arg("threads"))
       .def_property_readonly("packed_bytes", &Matrix::packed_bytes);
 
-  module.def("encode_codes", &encode, py::arg("codes"), py::arg("levels"), py::arg("codec"));
-  module.def("decode_codes", &decode, py::arg("data"), py::arg("count"), py::arg("levels"), py::arg("codec"));
+  module.def("encode_codes", &encode, py::arg("codes"), py::arg("levels"), py::arg("codec"), py::arg("threads") = 1);
+  module.def("decode_codes", &decode, py::arg("data"), py::arg("count"), py::arg("levels"), py::arg("codec"),
+             py::arg("threads") = 1);
+  module.def("encode_integers", &encode_integers, py::arg("values"), py::arg("threads"));
+  module.def("decode_integers", &decode_integers, py::arg("data"), py::arg("count"), py::arg("dtype"),
+             py::arg("threads"));
   module.def("crc32c", &checksum, py::arg("data"));
   module.def("supported_isas", &supported_isas);
 }

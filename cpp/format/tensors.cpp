@@ -14,7 +14,7 @@ constexpr uint64_t kMaxElements = uint64_t{1} << 36;
 constexpr uint8_t kNoChannelAxis = 255;
 
 // What the streams of a file may expand to together; one stream is bounded by itself, too.
-constexpr uint64_t kElementsPerByte = 512, kAllowance = uint64_t{1} << 28;
+constexpr uint64_t kElementsPerByte = 512, kAllowance = uint64_t{1} << 24;
 
 Tensor parse_entry(ByteReader& reader, uint64_t& payload_bytes) {
   Tensor tensor;
@@ -22,8 +22,10 @@ Tensor parse_entry(ByteReader& reader, uint64_t& payload_bytes) {
   if (tensor.name.empty()) reader.fail("a tensor has an empty name");
   tensor.type = checked_element_type(reader.u8("element type"), reader);
   const uint8_t codec = reader.u8("codec");
-  if (codec > 2) reader.fail("tensor " + tensor.name + " has the unknown codec " + std::to_string(codec));
-  tensor.codec = static_cast<Codec>(codec);
+  const bool half = is_half_precision(codec);
+  if (codec > 3 && !half) reader.fail("tensor " + tensor.name + " has the unknown codec " + std::to_string(codec));
+  tensor.codec = half ? Codec::kRaw : static_cast<Codec>(codec);
+  if (half) tensor.floats = static_cast<FloatCodec>(codec);
   const uint8_t rank = reader.u8("rank");
   if (rank > kMaxRank) reader.fail("tensor " + tensor.name + " has more than 8 dimensions");
   if (reader.u8("reserved byte") != 0) reader.fail("a reserved byte of tensor " + tensor.name + " is not 0");
@@ -41,9 +43,11 @@ Tensor parse_entry(ByteReader& reader, uint64_t& payload_bytes) {
   }
   tensor.elements = static_cast<int64_t>(elements);
   payload_bytes = reader.u64("payload length");
+  if (codec != 0 && tensor.type != ElementType::kFloat32) {
+    reader.fail("tensor " + tensor.name + " has a codec for float32 but is " + element_name(tensor.type));
+  }
   if (tensor.codec == Codec::kRaw) return tensor;
 
-  if (tensor.type != ElementType::kFloat32) reader.fail("tensor " + tensor.name + " has codes but is not float32");
   if (elements == 0) reader.fail("tensor " + tensor.name + " has codes but no elements");
   tensor.step = reader.f32("step");
   if (!std::isfinite(tensor.step) || tensor.step <= 0) {
@@ -59,8 +63,17 @@ Tensor parse_entry(ByteReader& reader, uint64_t& payload_bytes) {
   }
   tensor.has_channel_axis = axis != kNoChannelAxis;
   tensor.channel_axis = tensor.has_channel_axis ? axis : 0;
-  if (reader.u8("reserved byte") != 0) reader.fail("a reserved byte of tensor " + tensor.name + " is not 0");
+  const uint8_t scales = reader.u8("codec of the scales");
+  if (scales != 0 && !(tensor.has_channel_axis && is_half_precision(scales))) {
+    reader.fail("the scales of tensor " + tensor.name + " have the unknown codec " + std::to_string(scales));
+  }
+  tensor.floats = static_cast<FloatCodec>(scales);
   return tensor;
+}
+
+std::size_t stored_bytes(const Tensor& tensor) {
+  const bool floats = tensor.type == ElementType::kFloat32;
+  return tensor.elements * (floats ? float_bytes(tensor.floats) : element_size(tensor.type));
 }
 
 // Splits the scales off and compares the payload's length with what codec and shape ask for.
@@ -68,13 +81,14 @@ void check_payload(Tensor& tensor, Bytes payload, const ByteReader& reader) {
   const uint64_t elements = static_cast<uint64_t>(tensor.elements);
   if (tensor.has_channel_axis) {
     const uint64_t channels = static_cast<uint64_t>(tensor.shape[tensor.channel_axis]);
-    if (payload.size() / sizeof(float) < channels) reader.fail("the scales of tensor " + tensor.name + " are cut off");
+    const std::size_t size = float_bytes(tensor.floats);
+    if (payload.size() / size < channels) reader.fail("the scales of tensor " + tensor.name + " are cut off");
     tensor.scale.resize(channels);
-    std::memcpy(tensor.scale.data(), payload.data(), channels * sizeof(float));
+    decode_floats(tensor.floats, payload.first(channels * size), tensor.scale.data());
     for (const float scale : tensor.scale) {
       if (!std::isfinite(scale)) reader.fail("a scale of tensor " + tensor.name + " is not finite");
     }
-    payload = payload.subspan(channels * sizeof(float));
+    payload = payload.subspan(channels * size);
   }
   tensor.payload = payload;
 
@@ -84,9 +98,9 @@ void check_payload(Tensor& tensor, Bytes payload, const ByteReader& reader) {
     } catch (const Error& error) {
       reader.fail("tensor " + tensor.name + ": " + error.what());
     }
-  } else if (payload.size() != elements * element_size(tensor.type)) {
+  } else if (payload.size() != stored_bytes(tensor)) {
     reader.fail("tensor " + tensor.name + " has a payload of " + std::to_string(payload.size()) + " bytes, not " +
-                std::to_string(elements * element_size(tensor.type)));
+                std::to_string(stored_bytes(tensor)));
   }
 }
 
@@ -135,9 +149,18 @@ std::vector<Tensor> parse_tensors(Bytes directory, Bytes data) {
   return tensors;
 }
 
-void decode_codes(const Tensor& tensor, int8_t* codes) {
+void copy_elements(const Tensor& tensor, void* elements) {
+  if (tensor.type == ElementType::kFloat32) {
+    decode_floats(tensor.floats, tensor.payload, static_cast<float*>(elements));
+  } else if (!tensor.payload.empty()) {
+    std::memcpy(elements, tensor.payload.data(), tensor.payload.size());
+  }
+}
+
+void decode_codes(const Tensor& tensor, int8_t* codes, const Parallel& parallel) {
   try {
-    decode_codes(tensor.codec, tensor.payload, tensor.levels, codes, static_cast<std::size_t>(tensor.elements));
+    decode_codes(tensor.codec, tensor.payload, tensor.levels, codes, static_cast<std::size_t>(tensor.elements),
+                 parallel);
   } catch (const Error& error) {
     throw Error(error.code(), "tensor " + tensor.name + ": " + error.what());
   }

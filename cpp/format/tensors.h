@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "format/codec.h"
+#include "format/half_precision.h"
 
 namespace opq {
 
@@ -22,24 +23,28 @@ std::string to_string(const Shape& shape);
 struct Tensor {
   std::string name;
   ElementType type;
-  Codec codec;
+  Codec codec;  // kRaw for every dense tensor
   Shape shape;
   int64_t elements;
+  FloatCodec floats = FloatCodec::kRaw;  // of a dense float32 tensor's elements; of a coded one's channel scales
 
-  // For kPacked and kRans0: the value of an element is code * (step * scale[channel]), -levels <= code <= levels.
+  // Of a coded tensor: the value of an element is code * (step * scale[channel]), -levels <= code <= levels.
   float step = 0;
   int levels = 0;
   bool has_channel_axis = false;
   int channel_axis = 0;
   std::vector<float> scale;  // one per channel; empty without a channel axis
 
-  Bytes payload;  // raw: the elements in C order; else the codec's stream
+  Bytes payload;  // dense: the elements in C order; else the codec's stream
 };
 
 // `data` is the section DATA. Checks everything but the codec streams' insides. Throws Error(kFormat).
 std::vector<Tensor> parse_tensors(Bytes directory, Bytes data);
 
-// The codes of a kPacked or kRans0 tensor in C order: codes[tensor.elements]. Throws Error(kFormat) naming the tensor.
-void decode_codes(const Tensor& tensor, int8_t* codes);
+// The elements of a dense tensor in C order, element_size(tensor.type) bytes each.
+void copy_elements(const Tensor& tensor, void* elements);
+
+// The codes of a coded tensor in C order: codes[tensor.elements]. Throws Error(kFormat) naming the tensor.
+void decode_codes(const Tensor& tensor, int8_t* codes, const Parallel& parallel = {});
 
 }  // namespace opq

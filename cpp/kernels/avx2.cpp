@@ -1,5 +1,5 @@
-// The kernels for x86-64 with AVX2, FMA and F16C. Compiled with -mavx2 -mfma -mf16c, so it includes no header with
-// inline functions that another file could share.
+// The kernels for x86-64 with AVX2 and FMA. Compiled with -mavx2 -mfma, so it includes no header with inline functions
+// that another file could share.
 #include "kernels/table-inl.h"
 #include "kernels/tables.h"
 #include "simd/vec_avx2.h"

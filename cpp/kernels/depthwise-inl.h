@@ -15,7 +15,7 @@ template <class V, class Act>
 struct DepthwiseRow {
   const std::ptrdiff_t* offsets;
   const float* weights;
-  int taps;
+  std::ptrdiff_t taps;
   V scale, bias;
   Act act;
 
@@ -24,7 +24,7 @@ struct DepthwiseRow {
   void run(Seq<P...>, const float* x, const float* residual, float* y, int n) const {
     V sum[sizeof...(P)];
     ((sum[P] = V::zero()), ...);
-    for (int t = 0; t < taps; ++t) {
+    for (std::ptrdiff_t t = 0; t < taps; ++t) {
       const float* row = x + offsets[t];
       const V weight = V::set(weights[t]);
       ((sum[P] = mul_add(weight, V::load(row + kVector * P), sum[P])), ...);
@@ -36,7 +36,7 @@ struct DepthwiseRow {
 };
 
 template <class V>
-void depthwise_plane(const float* x, const std::ptrdiff_t* offsets, const float* weights, int taps,
+void depthwise_plane(const float* x, const std::ptrdiff_t* offsets, const float* weights, std::ptrdiff_t taps,
                      std::ptrdiff_t row_stride, float scale, float bias, const float* residual,
                      const Activation& activation, float* y, std::ptrdiff_t height, std::ptrdiff_t width) {
   with_activation<V>(activation, [=](auto act) {

@@ -13,9 +13,7 @@ struct Supported {
   Supported() {
 #if defined(__x86_64__)
     __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c")) {
-      sets[count++] = &avx2_kernels;
-    }
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) sets[count++] = &avx2_kernels;
 #endif
     sets[count++] = &scalar_kernels;
   }

@@ -100,7 +100,7 @@ struct Kernels {
   // One channel of a depthwise convolution: y[r * width + p] = act(fma(scale, s, bias) + residual[r * width + p]) with
   // s = sum over taps t of weights[t] * x[offsets[t] + r * row_stride + p], t ascending. x may be read up to 7 floats
   // further.
-  void (*depthwise_plane)(const float* x, const std::ptrdiff_t* offsets, const float* weights, int taps,
+  void (*depthwise_plane)(const float* x, const std::ptrdiff_t* offsets, const float* weights, std::ptrdiff_t taps,
                           std::ptrdiff_t row_stride, float scale, float bias, const float* residual, const Activation&,
                           float* y, std::ptrdiff_t height, std::ptrdiff_t width);
 
@@ -111,9 +111,9 @@ struct Kernels {
   // y[i] = act(a[i] + b[i])
   void (*add_activate)(const float* a, const float* b, const Activation&, float* y, std::size_t n);
   // y[p] = max over taps of rows[t][p], NaN if one of them is.
-  void (*max_row)(const float* const* rows, int taps, float* y, int n);
+  void (*max_row)(const float* const* rows, int taps, float* y, std::ptrdiff_t n);
   // y[p] = (sum over taps, ascending, of rows[t][p]) / divisor[p]
-  void (*average_row)(const float* const* rows, int taps, const float* divisor, float* y, int n);
+  void (*average_row)(const float* const* rows, int taps, const float* divisor, float* y, std::ptrdiff_t n);
   // 8 interleaved partial sums, lane j adds x[j], x[j + 8], ..., then ((0 + 4) + (2 + 6)) + ((1 + 5) + (3 + 7)).
   float (*sum)(const float* x, std::size_t n);
   // Softmax over n contiguous elements: exp(x - max) / sum.

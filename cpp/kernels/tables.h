@@ -1,4 +1,4 @@
-// The tables that exist in this build. Using avx2_kernels needs AVX2, FMA and F16C.
+// The tables that exist in this build. Using avx2_kernels needs AVX2 and FMA.
 #pragma once
 
 #include "kernels/kernels.h"

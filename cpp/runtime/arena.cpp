@@ -4,34 +4,53 @@
 
 namespace opq {
 
+void ArenaLayout::add(std::size_t offset, std::size_t bytes) {
+  if (bytes == 0) return;
+  gaps_.emplace(offset, bytes);
+  by_size_.emplace(bytes, offset);
+}
+
+void ArenaLayout::remove(Gaps::iterator gap) {
+  by_size_.erase({gap->second, gap->first});
+  gaps_.erase(gap);
+}
+
 std::size_t ArenaLayout::allocate(std::size_t bytes) {
-  for (auto gap = gaps_.begin(); gap != gaps_.end(); ++gap) {
-    const auto [offset, room] = *gap;
-    const bool last = offset + room == size_;  // the last gap can grow
-    if (room < bytes && !last) continue;
-    gaps_.erase(gap);
-    if (room > bytes) gaps_[offset + bytes] = room - bytes;
-    if (room < bytes) size_ = offset + bytes;
+  if (const auto found = by_size_.lower_bound({bytes, 0}); found != by_size_.end()) {
+    const auto [room, offset] = *found;
+    remove(gaps_.find(offset));
+    add(offset + bytes, room - bytes);
     return offset;
   }
-  size_ += bytes;
-  return size_ - bytes;
+  // The last gap can grow.
+  std::size_t offset = size_;
+  if (!gaps_.empty()) {
+    const auto last = std::prev(gaps_.end());
+    if (last->first + last->second == size_) {
+      offset = last->first;
+      remove(last);
+    }
+  }
+  size_ = offset + bytes;
+  return offset;
 }
 
 void ArenaLayout::release(std::size_t offset, std::size_t bytes) {
   if (bytes == 0) return;
-  auto gap = gaps_.emplace(offset, bytes).first;
-  if (const auto next = std::next(gap); next != gaps_.end() && offset + bytes == next->first) {
-    gap->second += next->second;
-    gaps_.erase(next);
-  }
-  if (gap != gaps_.begin()) {
-    const auto previous = std::prev(gap);
-    if (previous->first + previous->second == offset) {
-      previous->second += gap->second;
-      gaps_.erase(gap);
+  const auto next = gaps_.lower_bound(offset);
+  std::size_t begin = offset, end = offset + bytes;
+  if (next != gaps_.begin()) {
+    const auto previous = std::prev(next);
+    if (previous->first + previous->second == begin) {
+      begin = previous->first;
+      remove(previous);
     }
   }
+  if (next != gaps_.end() && next->first == end) {
+    end += next->second;
+    remove(next);
+  }
+  add(begin, end - begin);
 }
 
 }  // namespace opq

@@ -12,9 +12,16 @@ constexpr int kGroupRows = 12;  // 12 * 128 floats, expanded, are 6 KiB of the L
 constexpr int64_t kCopyCost = 1;
 static_assert(kGroupRows % kDenseRows == 0);
 
+int64_t padded(int64_t rows) { return (rows + kDenseRows - 1) / kDenseRows * kDenseRows; }
+
 template <typename T>
 class DenseConvLayer final : public TiledConvLayer {
  public:
+  static int64_t most_bytes(const Weights& weights, const ConvGeometry& geometry) {
+    return geometry.group * padded(weights.rows / geometry.group) * weights.depth * static_cast<int64_t>(sizeof(T)) +
+           cost_bytes(weights, geometry, kGroupRows);
+  }
+
   DenseConvLayer(const Weights& weights, const ConvGeometry& geometry, const T* values)
       : TiledConvLayer(weights, geometry, kGroupRows), packed_(groups() * padded_rows() * depth()) {
     for (int64_t group = 0; group < groups(); ++group) {
@@ -28,6 +35,7 @@ class DenseConvLayer final : public TiledConvLayer {
       }
     }
     std::vector<int64_t> costs;
+    costs.reserve(groups() * row_groups());
     for (int64_t i = 0; i < groups() * row_groups(); ++i) costs.push_back(depth() * padded_rows_of(i % row_groups()));
     set_costs(costs, kCopyCost);
   }
@@ -54,10 +62,8 @@ class DenseConvLayer final : public TiledConvLayer {
   std::size_t work_floats() const override { return std::is_same_v<T, int8_t> ? kGroupRows * kDepthBlock : 0; }
 
  private:
-  int padded_rows_of(int64_t row_group) const {
-    return (rows_of(row_group) + kDenseRows - 1) / kDenseRows * kDenseRows;
-  }
-  int64_t padded_rows() const { return (rows() + kDenseRows - 1) / kDenseRows * kDenseRows; }
+  int padded_rows_of(int64_t row_group) const { return static_cast<int>(padded(rows_of(row_group))); }
+  int64_t padded_rows() const { return padded(rows()); }
   int64_t offset(const BlockIndex& block) const {
     return (block.group * depth() + block.depth_block * kDepthBlock) * padded_rows() +
            block.row_group * kGroupRows * depth_of(block.depth_block);
@@ -71,6 +77,11 @@ class DenseConvLayer final : public TiledConvLayer {
 std::unique_ptr<ConvLayer> pack_dense_conv(const Weights& weights, const ConvGeometry& geometry) {
   if (weights.codes) return std::make_unique<DenseConvLayer<int8_t>>(weights, geometry, weights.codes);
   return std::make_unique<DenseConvLayer<float>>(weights, geometry, weights.values);
+}
+
+int64_t most_dense_conv_bytes(const Weights& weights, const ConvGeometry& geometry) {
+  return weights.codes ? DenseConvLayer<int8_t>::most_bytes(weights, geometry)
+                       : DenseConvLayer<float>::most_bytes(weights, geometry);
 }
 
 }  // namespace opq

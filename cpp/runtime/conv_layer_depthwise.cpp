@@ -42,9 +42,8 @@ class DepthwiseConvLayer final : public ConvLayer {
         planes_.fill(shape, x + i * shape.h * shape.w, planes, kernels);
         for (int64_t j = 0; j < multiplier_; ++j) {
           const int64_t m = i % shape.c * multiplier_ + j, offset = (i * multiplier_ + j) * pixels;
-          kernels.depthwise_plane(planes, offsets, weights_.data() + m * taps_, static_cast<int>(taps_),
-                                  planes_.row_stride(shape), epilogue.scale ? epilogue.scale[m] : 1.0f,
-                                  epilogue.bias ? epilogue.bias[m] : 0.0f,
+          kernels.depthwise_plane(planes, offsets, weights_.data() + m * taps_, taps_, planes_.row_stride(shape),
+                                  epilogue.scale ? epilogue.scale[m] : 1.0f, epilogue.bias ? epilogue.bias[m] : 0.0f,
                                   epilogue.residual ? epilogue.residual + offset : nullptr, epilogue.act, y + offset,
                                   shape.out_h, shape.out_w);
         }
@@ -67,6 +66,10 @@ class DepthwiseConvLayer final : public ConvLayer {
 
 std::unique_ptr<ConvLayer> pack_depthwise_conv(const Weights& weights, const ConvGeometry& geometry) {
   return std::make_unique<DepthwiseConvLayer>(weights, geometry);
+}
+
+int64_t most_depthwise_conv_bytes(const Weights& weights) {
+  return weights.rows * weights.depth * static_cast<int64_t>(sizeof(float));
 }
 
 }  // namespace opq

@@ -1,31 +1,17 @@
 #include "runtime/conv_layer_planes.h"
 
 #include <algorithm>
-#include <limits>
+#include <numeric>
+
+#include "runtime/saturating_product.h"
 
 namespace opq {
 
-int64_t saturating_product(std::initializer_list<int64_t> factors) {
-  int64_t product = 1;
-  for (const int64_t factor : factors) {
-    if (__builtin_mul_overflow(product, factor, &product)) return std::numeric_limits<int64_t>::max();
-  }
-  return product;
-}
+PhaseAxis::PhaseAxis(int64_t kernel, int64_t stride, int64_t dilation)
+    : kernel_(kernel), stride_(stride), dilation_(dilation), period_(stride / std::gcd(stride, dilation)) {}
 
-PhaseAxis::PhaseAxis(int64_t kernel, int64_t stride, int64_t dilation) : stride_(stride) {
-  for (int64_t tap = 0; tap < kernel; ++tap) phases_.push_back(tap * dilation % stride);
-  std::sort(phases_.begin(), phases_.end());
-  phases_.erase(std::unique(phases_.begin(), phases_.end()), phases_.end());
-  for (int64_t tap = 0; tap < kernel; ++tap) {
-    const auto found = std::lower_bound(phases_.begin(), phases_.end(), tap * dilation % stride);
-    taps_.push_back({found - phases_.begin(), tap * dilation / stride});
-    longest_ = std::max(longest_, taps_.back().shift);
-  }
-}
-
-PhaseAxis::Inside PhaseAxis::inside(int64_t index, int64_t pad, int64_t size, int64_t elements) const {
-  const int64_t before = pad - phases_[index];
+PhaseAxis::Inside PhaseAxis::inside(int64_t phase, int64_t pad, int64_t size, int64_t elements) const {
+  const int64_t before = pad - phase * dilation_ % stride_;
   const int64_t begin = std::clamp<int64_t>((before + stride_ - 1) / stride_, 0, elements);
   const int64_t end = std::clamp<int64_t>((size + before + stride_ - 1) / stride_, begin, elements);
   return {begin, end - begin, begin * stride_ - before};

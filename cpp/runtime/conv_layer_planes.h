@@ -13,42 +13,33 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <initializer_list>
-#include <vector>
 
 #include "runtime/layers.h"
 
 namespace opq {
 
-// INT64_MAX if the product is larger.
-int64_t saturating_product(std::initializer_list<int64_t> factors);
-
-// One axis: which phases its taps need, and where in a phase each tap starts.
+// One axis: which phases its taps need, and where in a phase each tap starts. The remainders t * dilation mod stride
+// repeat with a period of stride / gcd(stride, dilation): phases are numbered in the order in which the taps meet them.
 class PhaseAxis {
  public:
   PhaseAxis(int64_t kernel, int64_t stride, int64_t dilation);
 
   int64_t stride() const { return stride_; }
-  int64_t phases() const { return static_cast<int64_t>(phases_.size()); }
-  int64_t taps() const { return static_cast<int64_t>(taps_.size()); }
-  int64_t phase_of(int64_t tap) const { return taps_[tap].phase; }    // index of the phase that the tap reads
-  int64_t shift_of(int64_t tap) const { return taps_[tap].shift; }    // ... from this element on
-  int64_t size(int64_t outputs) const { return outputs + longest_; }  // elements of a phase
+  int64_t taps() const { return kernel_; }
+  int64_t phases() const { return kernel_ < period_ ? kernel_ : period_; }
+  int64_t phase_of(int64_t tap) const { return tap % period_; }                    // the phase that the tap reads
+  int64_t shift_of(int64_t tap) const { return tap * dilation_ / stride_; }        // ... from this element on
+  int64_t size(int64_t outputs) const { return outputs + shift_of(kernel_ - 1); }  // elements of a phase
 
   // Elements [begin, begin + count) of a phase are inside of the image, the first of them is the image's element
-  // `first`: element j is the image's j * stride + phase - pad.
+  // `first`: element j is the image's j * stride + remainder - pad.
   struct Inside {
     int64_t begin, count, first;
   };
-  Inside inside(int64_t index, int64_t pad, int64_t size, int64_t elements) const;
+  Inside inside(int64_t phase, int64_t pad, int64_t size, int64_t elements) const;
 
  private:
-  struct Tap {
-    int64_t phase, shift;
-  };
-  int64_t stride_, longest_ = 0;
-  std::vector<int64_t> phases_;  // ascending
-  std::vector<Tap> taps_;
+  int64_t kernel_, stride_, dilation_, period_;
 };
 
 class InputPlanes {

@@ -22,11 +22,20 @@ constexpr int64_t kCopyCost = 2;  // a row of a panel likewise
 
 class SparseConvLayer final : public TiledConvLayer {
  public:
+  static int64_t most_bytes(const Weights& weights, const ConvGeometry& geometry) {
+    const int64_t depth_blocks = (weights.depth + kDepthBlock - 1) / kDepthBlock;
+    const int64_t row_groups = (weights.rows / geometry.group + kGroupRows - 1) / kGroupRows;
+    return weights.rows * (depth_blocks + weights.depth) * 2 +
+           geometry.group * depth_blocks * row_groups * static_cast<int64_t>(sizeof(std::size_t)) +
+           cost_bytes(weights, geometry, kGroupRows);
+  }
+
   SparseConvLayer(const Weights& weights, const ConvGeometry& geometry)
       : TiledConvLayer(weights, geometry, kGroupRows) {
     order_.reserve(groups() * depth_blocks() * rows());
     counts_.reserve(groups() * depth_blocks() * rows());
     pairs_.reserve(nonzeros());
+    pair_begin_.reserve(groups() * depth_blocks() * row_groups());
     std::vector<int64_t> costs(groups() * row_groups());
     for (int64_t group = 0; group < groups(); ++group) {
       for (int64_t block = 0; block < depth_blocks(); ++block) {
@@ -89,6 +98,10 @@ class SparseConvLayer final : public TiledConvLayer {
 
 std::unique_ptr<ConvLayer> pack_sparse_conv(const Weights& weights, const ConvGeometry& geometry) {
   return std::make_unique<SparseConvLayer>(weights, geometry);
+}
+
+int64_t most_sparse_conv_bytes(const Weights& weights, const ConvGeometry& geometry) {
+  return SparseConvLayer::most_bytes(weights, geometry);
 }
 
 }  // namespace opq

@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "runtime/parallel.h"
+#include "runtime/saturating_product.h"
 
 namespace opq {
 namespace {
@@ -52,6 +53,11 @@ TiledConvLayer::TiledConvLayer(const Weights& weights, const ConvGeometry& geome
       depth_(weights.depth),
       nonzeros_(count_nonzeros(weights)) {}
 
+int64_t TiledConvLayer::cost_bytes(const Weights& weights, const ConvGeometry& geometry, int group_rows) {
+  const int64_t row_groups = (weights.rows / geometry.group + group_rows - 1) / group_rows;
+  return geometry.group * (2 * row_groups + 1) * static_cast<int64_t>(sizeof(int64_t));
+}
+
 int TiledConvLayer::rows_of(int64_t row_group) const {
   return static_cast<int>(std::min<int64_t>(group_rows_, rows_ - row_group * group_rows_));
 }
@@ -66,10 +72,15 @@ int64_t TiledConvLayer::flat_index(const BlockIndex& block) const {
 
 void TiledConvLayer::set_costs(const std::vector<int64_t>& costs, int64_t copy_cost) {
   copy_cost_ = copy_cost;
+  cost_sums_.reserve(groups() * (row_groups() + 1));
   for (int64_t group = 0; group < groups(); ++group) {
+    const auto begin = costs.begin() + group * row_groups(), end = begin + row_groups();
     int64_t sum = 0;
     cost_sums_.push_back(sum);
-    for (int64_t i = 0; i < row_groups(); ++i) cost_sums_.push_back(sum += costs[group * row_groups() + i]);
+    for (auto cost = begin; cost != end; ++cost) cost_sums_.push_back(sum += *cost);
+    // All row groups of a part but the last one cost together no more than a part's share, rounded up.
+    const int64_t share = sum / least_parts() + 1;
+    part_groups_ = std::max(part_groups_, std::min(row_groups(), share / *std::min_element(begin, end) + 1));
   }
 }
 
@@ -79,8 +90,7 @@ bool TiledConvLayer::reads_input_directly(const ConvShape& shape) const {
 }
 
 std::size_t TiledConvLayer::thread_floats() const {
-  const int64_t acc = round_up(rows_, group_rows_) * kTile;
-  return round_up(kDepthBlock * kTile + kVector + acc + static_cast<int64_t>(work_floats()), kCacheLineFloats);
+  return round_up(kDepthBlock * kTile + kVector + acc_floats() + static_cast<int64_t>(work_floats()), kCacheLineFloats);
 }
 
 std::size_t TiledConvLayer::scratch_floats(const ConvShape& shape, int threads) const {
@@ -93,10 +103,12 @@ std::size_t TiledConvLayer::scratch_floats(const ConvShape& shape, int threads) 
   return planes + 3 * kCacheLineFloats + thread_floats() * threads;
 }
 
+int64_t TiledConvLayer::least_parts() const { return (rows_ + kMaxPartRows - 1) / kMaxPartRows; }
+
 // Tasks are the tiles. Where these do not occupy the threads evenly, the rows are divided as well, which copies each
 // panel once per part. Minimizes the time of the busiest thread.
 int64_t TiledConvLayer::parts_for(int64_t tasks, int threads) const {
-  const int64_t least = (rows_ + kMaxPartRows - 1) / kMaxPartRows;
+  const int64_t least = least_parts();
   const int64_t most = std::min<int64_t>(row_groups(), least * 4 * threads);
   int64_t best = least;
   double best_time = 0;
@@ -169,7 +181,7 @@ void TiledConvLayer::run_task(const Job& job, const Task& task, float* scratch) 
   if (task.first_group == task.last_group) return;
   float* panel = scratch;
   float* acc = panel + kDepthBlock * kTile + kVector;
-  float* work = acc + round_up(rows_, group_rows_) * kTile;
+  float* work = acc + acc_floats();
   const int vectors = (task.pixels + kVector - 1) / kVector;
 
   PanelRun runs[kTile];

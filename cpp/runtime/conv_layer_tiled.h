@@ -31,6 +31,9 @@ class TiledConvLayer : public ConvLayer {
     int64_t group, depth_block, row_group;
   };
 
+  // Bytes that the costs take, here and where they are made.
+  static int64_t cost_bytes(const Weights& weights, const ConvGeometry& geometry, int group_rows);
+
   // group_rows: how many output rows multiply() takes at a time.
   TiledConvLayer(const Weights& weights, const ConvGeometry& geometry, int group_rows);
 
@@ -49,8 +52,8 @@ class TiledConvLayer : public ConvLayer {
   int depth_of(int64_t depth_block) const;
   // The place of a block in memory: [group][depth_block][row_group].
   int64_t flat_index(const BlockIndex& block) const;
-  // Tells how much work each row group is, for an even division: costs[group * row_groups() + row_group], in units of
-  // one multiply-add of a tile, and what copying one row of a panel costs in the same unit.
+  // Tells how much work each row group is, for an even division: costs[group * row_groups() + row_group] > 0, in units
+  // of one multiply-add of a tile, and what copying one row of a panel costs in the same unit.
   void set_costs(const std::vector<int64_t>& costs, int64_t copy_cost);
 
  private:
@@ -58,9 +61,11 @@ class TiledConvLayer : public ConvLayer {
   struct Task;
 
   bool reads_input_directly(const ConvShape& shape) const;
+  int64_t least_parts() const;
   int64_t parts_for(int64_t tasks, int threads) const;
   // The first row group of part i out of `parts`, by cost.
   int64_t part_begin(int64_t group, int64_t part, int64_t parts) const;
+  int64_t acc_floats() const { return part_groups_ * group_rows_ * kTile; }
   std::size_t thread_floats() const;
   void run_task(const Job& job, const Task& task, float* scratch) const;
   void pack(const Job& job, const Task& task, int64_t depth_block, const PanelRun* runs, int count, float* panel) const;
@@ -70,6 +75,7 @@ class TiledConvLayer : public ConvLayer {
   int group_rows_;
   int64_t rows_, depth_, nonzeros_;
   std::vector<int64_t> cost_sums_;  // [group][row_groups() + 1]
+  int64_t part_groups_ = 0;         // row groups that a part has at the most
   int64_t copy_cost_ = 1;
 };
 

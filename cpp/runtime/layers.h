@@ -48,6 +48,8 @@ class ConvLayer {
   // Chooses the kernel (sparse, dense or depthwise) by the share of nonzeros and the geometry, never by threads or
   // instruction set.
   static std::unique_ptr<ConvLayer> pack(const Weights& weights, const ConvGeometry& geometry);
+  // Bytes that pack() allocates at the most, whatever the values are.
+  static int64_t most_bytes(const Weights& weights, const ConvGeometry& geometry);
   virtual ~ConvLayer() = default;
 
   // Scratch memory in floats that run() needs for this shape, for all threads together.
@@ -63,6 +65,7 @@ class ConvLayer {
 class LinearLayer {
  public:
   static std::unique_ptr<LinearLayer> pack(const Weights& weights);
+  static int64_t most_bytes(const Weights& weights);  // likewise
   virtual ~LinearLayer() = default;
 
   virtual std::size_t scratch_floats(int64_t batch, int threads) const = 0;

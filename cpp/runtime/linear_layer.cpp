@@ -18,4 +18,9 @@ std::unique_ptr<LinearLayer> LinearLayer::pack(const Weights& weights) {
                                                                                 : pack_sparse_linear(weights);
 }
 
+int64_t LinearLayer::most_bytes(const Weights& weights) {
+  const int64_t dense = most_dense_linear_bytes(weights);
+  return weights.codes ? std::max(dense, most_sparse_linear_bytes(weights)) : dense;
+}
+
 }  // namespace opq

@@ -10,6 +10,8 @@
 namespace opq {
 namespace {
 
+int64_t padded(int64_t rows) { return (rows + kVector - 1) / kVector * kVector; }
+
 template <typename T>
 class DenseLinearLayer final : public LinearLayer {
  public:
@@ -60,7 +62,7 @@ class DenseLinearLayer final : public LinearLayer {
                            static_cast<int>(std::min<int64_t>(kColumnRows, rows_ - m)));
   }
 
-  int64_t padded_rows() const { return (rows_ + kVector - 1) / kVector * kVector; }
+  int64_t padded_rows() const { return padded(rows_); }
   int64_t width_of(int64_t block) const { return std::min<int64_t>(kColumnRows, padded_rows() - block * kColumnRows); }
   T* columns_of(int64_t block) const { return reinterpret_cast<T*>(packed_.data()) + block * kColumnRows * depth_; }
 
@@ -74,6 +76,11 @@ class DenseLinearLayer final : public LinearLayer {
 std::unique_ptr<LinearLayer> pack_dense_linear(const Weights& weights) {
   if (weights.codes) return std::make_unique<DenseLinearLayer<int8_t>>(weights, weights.codes);
   return std::make_unique<DenseLinearLayer<float>>(weights, weights.values);
+}
+
+int64_t most_dense_linear_bytes(const Weights& weights) {
+  const std::size_t element = weights.codes ? sizeof(int8_t) : sizeof(float);
+  return padded(weights.rows) * weights.depth * static_cast<int64_t>(element);
 }
 
 }  // namespace opq

@@ -11,4 +11,8 @@ std::unique_ptr<LinearLayer> pack_dense_linear(const Weights& weights);
 // weights.codes is not null.
 std::unique_ptr<LinearLayer> pack_sparse_linear(const Weights& weights);
 
+// Bytes that each of them allocates at the most.
+int64_t most_dense_linear_bytes(const Weights& weights);
+int64_t most_sparse_linear_bytes(const Weights& weights);
+
 }  // namespace opq

@@ -19,7 +19,10 @@ constexpr int64_t kThreadFloats = kSparseRows * kLanes + kSparseRows;  // acc, a
 class SparseLinearLayer final : public LinearLayer {
  public:
   explicit SparseLinearLayer(const Weights& weights) : rows_(weights.rows), depth_(weights.depth) {
+    const int64_t codes = rows_ * depth_;
     counts_.resize(blocks() * depth_);
+    pairs_.reserve(codes - std::count(weights.codes, weights.codes + codes, 0));
+    pair_begin_.reserve(blocks());
     for (int64_t block = 0; block < blocks(); ++block) {
       uint16_t* counts = counts_.data() + block * depth_;
       pair_begin_.push_back(pairs_.size());
@@ -33,7 +36,6 @@ class SparseLinearLayer final : public LinearLayer {
         }
       }
     }
-    pairs_.shrink_to_fit();
   }
 
   // For a batch, the interleaved inputs [images / 8][k][8].
@@ -112,6 +114,11 @@ class SparseLinearLayer final : public LinearLayer {
 
 std::unique_ptr<LinearLayer> pack_sparse_linear(const Weights& weights) {
   return std::make_unique<SparseLinearLayer>(weights);
+}
+
+int64_t most_sparse_linear_bytes(const Weights& weights) {
+  const int64_t blocks = (weights.rows + kSparseRows - 1) / kSparseRows;
+  return (blocks + weights.rows) * weights.depth * 2 + blocks * static_cast<int64_t>(sizeof(std::size_t));
 }
 
 }  // namespace opq

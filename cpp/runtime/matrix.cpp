@@ -2,7 +2,9 @@
 
 #include <unistd.h>
 
-#include <map>
+#include <algorithm>
+#include <atomic>
+#include <iterator>
 #include <mutex>
 
 #include "format/error.h"
@@ -14,17 +16,18 @@ namespace {
 
 constexpr int64_t kLargest = (int64_t{1} << 31) - 1;
 
-// Starting threads takes longer than a small product, so that pools are kept. One that is in use is not among them.
-// The process is part of the key: the threads of a parent do not exist in its forked children.
+// Starting threads takes longer than a small product, so that the last pools are kept. One that is in use is not among
+// them.
 class PoolCache {
  public:
   std::unique_ptr<ThreadPool> take(int threads) {
     {
       const std::lock_guard lock(mutex_);
-      auto& pools = idle_[{getpid(), threads}];
-      if (!pools.empty()) {
-        auto pool = std::move(pools.back());
-        pools.pop_back();
+      const auto found = std::find_if(idle_.rbegin(), idle_.rend(),
+                                      [threads](const auto& pool) { return pool->threads() == threads; });
+      if (found != idle_.rend()) {
+        auto pool = std::move(*found);
+        idle_.erase(std::next(found).base());
         return pool;
       }
     }
@@ -32,20 +35,33 @@ class PoolCache {
   }
 
   void give_back(std::unique_ptr<ThreadPool> pool) {
+    std::unique_ptr<ThreadPool> oldest;  // its threads are joined after the lock is released
     const std::lock_guard lock(mutex_);
-    auto& pools = idle_[{getpid(), pool->threads()}];
-    pools.push_back(std::move(pool));
+    if (idle_.size() == kMaxIdle) {
+      oldest = std::move(idle_.front());
+      idle_.erase(idle_.begin());
+    }
+    idle_.push_back(std::move(pool));
   }
 
-  // Never destroyed: threads must not be joined while the process exits.
+  // The process's own: in a forked child the parent's threads do not exist, and its lock may be held for ever. Never
+  // destroyed: threads must not be joined while the process exits.
   static PoolCache& instance() {
-    static PoolCache& cache = *new PoolCache;
-    return cache;
+    static std::atomic<PoolCache*> current{nullptr};
+    PoolCache* cache = current.load();
+    while (cache == nullptr || cache->process_ != getpid()) {
+      auto made = std::make_unique<PoolCache>();
+      if (current.compare_exchange_strong(cache, made.get())) return *made.release();
+    }
+    return *cache;
   }
 
  private:
+  static constexpr std::size_t kMaxIdle = 4;
+
+  const pid_t process_ = getpid();
   std::mutex mutex_;
-  std::map<std::pair<pid_t, int>, std::vector<std::unique_ptr<ThreadPool>>> idle_;
+  std::vector<std::unique_ptr<ThreadPool>> idle_;  // the last given back behind the others
 };
 
 }  // namespace
@@ -64,6 +80,7 @@ Matrix::Matrix(const int8_t* codes, int64_t rows, int64_t depth, std::vector<flo
 }
 
 void Matrix::matmul(const float* x, int64_t n, int threads, float* y) const {
+  check_thread_count(threads);
   if (n == 0) return;
   if (n > (single_ ? 1 : kLargest)) throw Error(ErrorCode::kInput, "x has " + std::to_string(n) + " columns");
   const DefaultFloatEnvironment environment;

@@ -46,6 +46,10 @@ std::vector<bool> find_linear_convolutions(const Graph& graph, const std::vector
   return linear;
 }
 
+// The packed weights of a file may take as many bytes as its tensors in dense float32, and some for each byte of the
+// file. The first is enough for any network; the rest is for small layers, whose rows are padded to the kernels' width.
+constexpr int64_t kBytesPerElement = 4, kBytesPerByte = 16, kAllowance = int64_t{1} << 24;
+
 template <typename T>
 std::size_t bytes_of(const std::vector<T>& vector) {
   return vector.size() * sizeof(T);
@@ -56,8 +60,12 @@ std::size_t bytes_of(const std::vector<T>& vector) {
 // Decodes one tensor at a time, packs it for the nodes that use it and frees it.
 class Network::Loader {
  public:
-  Loader(Network& network, std::size_t file_bytes)
-      : network_(network), allowance_((int64_t{1} << 28) + 512 * static_cast<int64_t>(file_bytes)) {}
+  Loader(Network& network, const Parallel& parallel)
+      : network_(network),
+        parallel_(parallel),
+        allowance_(kAllowance + kBytesPerByte * static_cast<int64_t>(network.file_bytes_)) {
+    for (const Tensor& tensor : network.tensors_) allowance_ += kBytesPerElement * tensor.elements;
+  }
 
   void load() {
     const auto& nodes = network_.graph_.nodes;
@@ -87,16 +95,16 @@ class Network::Loader {
   void keep_constant(int value) {
     const int tensor = network_.graph_.values[value].tensor;
     if (tensor < 0 || network_.constants_[tensor].data() != nullptr) return;
-    const Bytes payload = network_.tensors_[tensor].payload;
-    AlignedBuffer buffer(payload.size());
-    if (!payload.empty()) std::memcpy(buffer.data(), payload.data(), payload.size());
+    const Tensor& source = network_.tensors_[tensor];
+    AlignedBuffer buffer(source.elements * element_size(source.type));
+    copy_elements(source, buffer.data());
+    network_.packed_bytes_ += buffer.size();
     network_.constants_[tensor] = std::move(buffer);
-    network_.packed_bytes_ += payload.size();
   }
 
   std::vector<float> floats_of(const Tensor& tensor) const {
     std::vector<float> floats(tensor.elements);
-    if (!floats.empty()) std::memcpy(floats.data(), tensor.payload.data(), tensor.payload.size());
+    copy_elements(tensor, floats.data());
     return floats;
   }
 
@@ -110,7 +118,7 @@ class Network::Loader {
     std::vector<float> values;
     if (coded) {
       codes.reset(new int8_t[tensor.elements]);
-      decode_codes(tensor, codes.get());
+      decode_codes(tensor, codes.get(), parallel_);
       weights.codes = codes.get();
     } else {
       values = floats_of(tensor);
@@ -128,14 +136,14 @@ class Network::Loader {
     auto result = std::make_unique<NodeWeights>();
     const bool conv = node.op == Op::kConv && !linear_[i];
     const ConvGeometry geometry = conv ? geometry_of(node, tensor.shape) : ConvGeometry{};
-    spend(node, 2 * weights.rows);  // scale and bias
+    spend(node, 2 * weights.rows * static_cast<int64_t>(sizeof(float)));  // scale and bias
     // Nodes that use the same weight in the same way share the packed layer.
     const Key key{conv, geometry.group, geometry.stride_h, geometry.stride_w, geometry.dilation_h, geometry.dilation_w};
     if (const auto found = packed_.find(key); found != packed_.end()) {
       result->conv = found->second.first;
       result->linear = found->second.second;
     } else {
-      spend(node, tensor.elements);
+      spend(node, conv ? ConvLayer::most_bytes(weights, geometry) : LinearLayer::most_bytes(weights));
       if (conv) {
         result->conv = ConvLayer::pack(weights, geometry);
       } else {
@@ -150,9 +158,10 @@ class Network::Loader {
     network_.weights_[i] = std::move(result);
   }
 
-  // Bounds the memory that a small file can ask for by naming one weight in many nodes.
-  void spend(const Node& node, int64_t elements) {
-    allowance_ -= elements;
+  // Bounds the memory that a small file can ask for: by naming one weight in many nodes, or by shapes that the layers
+  // have to pad.
+  void spend(const Node& node, int64_t bytes) {
+    allowance_ -= bytes;
     if (allowance_ < 0) {
       node.fail(ErrorCode::kUnsupported, "the weights of all nodes together are too large for their file");
     }
@@ -190,19 +199,20 @@ class Network::Loader {
   using Key = std::tuple<bool, int64_t, int64_t, int64_t, int64_t, int64_t>;
 
   Network& network_;
-  int64_t allowance_;                            // elements that may still be packed
+  const Parallel& parallel_;
+  int64_t allowance_;                            // bytes that may still be packed
   std::vector<std::vector<std::size_t>> users_;  // by tensor: the nodes whose weight it is
   std::vector<bool> linear_;                     // by node
   std::map<Key, std::pair<std::shared_ptr<const ConvLayer>, std::shared_ptr<const LinearLayer>>>
       packed_;  // of one tensor
 };
 
-Network::Network(Bytes file) {
+Network::Network(Bytes file, const Parallel& parallel) : file_bytes_(file.size()) {
   const Container container = parse_container(file);
   tensors_ = parse_tensors(container.tensors, container.data);
   has_graph_ = container.has_graph;
   if (has_graph_) graph_ = parse_graph(container.graph, tensors_);
-  Loader(*this, file.size()).load();
+  Loader(*this, parallel).load();
 }
 
 }  // namespace opq

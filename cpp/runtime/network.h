@@ -20,8 +20,9 @@ struct NodeWeights {
 
 class Network {
  public:
-  // Reads and checks one whole file, all code streams included. The bytes are not needed afterwards.
-  explicit Network(Bytes file);
+  // Reads and checks one whole file, all code streams included, each decoded in parallel. The bytes are not needed
+  // afterwards.
+  explicit Network(Bytes file, const Parallel& parallel = {});
 
   bool has_graph() const { return has_graph_; }
   const Graph& graph() const { return graph_; }
@@ -32,6 +33,7 @@ class Network {
   // The elements of a raw tensor that nodes read as a value or that is a graph output; null for the others.
   const std::byte* constant(int tensor) const { return constants_[tensor].data(); }
 
+  std::size_t file_bytes() const { return file_bytes_; }
   // Bytes of memory that hold weights and constants.
   std::size_t packed_bytes() const { return packed_bytes_; }
 
@@ -43,7 +45,7 @@ class Network {
   std::vector<Tensor> tensors_;
   std::vector<std::unique_ptr<NodeWeights>> weights_;  // by node
   std::vector<AlignedBuffer> constants_;               // by tensor
-  std::size_t packed_bytes_ = 0;
+  std::size_t file_bytes_ = 0, packed_bytes_ = 0;
 };
 
 }  // namespace opq

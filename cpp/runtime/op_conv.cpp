@@ -81,6 +81,7 @@ std::unique_ptr<Step> make_conv_step(const StepSource& source) {
     }
     return std::make_unique<LinearStep>(source, x[0]);
   }
+  check_padded_size(node, windows, x, y);
   return std::make_unique<ConvStep>(source, ConvShape{.n = x[0],
                                                       .c = x[1],
                                                       .h = windows.h.in,

@@ -10,6 +10,7 @@
 
 #include "runtime/conv_layer_planes.h"
 #include "runtime/parallel.h"
+#include "runtime/saturating_product.h"
 #include "runtime/shapes.h"
 #include "runtime/step.h"
 #include "runtime/window.h"
@@ -22,33 +23,47 @@ class PoolStep final : public Step {
   explicit PoolStep(const StepSource& source)
       : x_(source.node().input(0)), y_(source.fused.output), average_(source.node().op == Op::kAveragePool) {
     const Node& node = source.node();
-    const Windows windows = make_windows(node, source.input_shape(0), node.integers("kernel_shape"));
+    const Shape &x = source.input_shape(0), &y = source.output_shape();
+    const Windows windows = make_windows(node, x, node.integers("kernel_shape"));
+    check_padded_size(node, windows, x, y);
     h_ = windows.h;
     w_ = windows.w;
-    planes_ = element_count(source.output_shape()) == 0 ? 0 : source.output_shape()[0] * source.output_shape()[1];
-    const int64_t taps = saturating_product({h_.kernel, w_.kernel});
-    if (taps > kMaxTaps) node.fail(ErrorCode::kUnsupported, "its window has more than 2^24 elements");
+    if (saturating_product({h_.kernel, w_.kernel}) > kMaxTaps) {
+      node.fail(ErrorCode::kUnsupported, "its window has more than 2^24 elements");
+    }
+    count_padding_ = average_ && node.integer("count_include_pad") == 1;
+    if (element_count(y) == 0) return;
+    planes_ = y[0] * y[1];
     columns_ = PhaseAxis(w_.kernel, w_.stride, w_.dilation);
     phase_floats_ = columns_.size(w_.out);
-    row_floats_ = element_count({columns_.phases(), phase_floats_});
-    if (average_) {
-      const bool count_padding = node.integer("count_include_pad") == 1;
-      row_taps_ = counted_taps(h_, count_padding);
-      column_taps_ = counted_taps(w_, count_padding);
-    }
-    // Per thread: the padded rows, the tap pointers, the divisors of one output row.
-    const int64_t floats = align_to_pointer(element_count({h_.in, row_floats_})) + taps * kFloatsPerPointer + w_.out;
-    thread_floats_ = static_cast<int64_t>(align_up(floats * sizeof(float)) / sizeof(float));
+    row_floats_ = columns_.phases() * phase_floats_;
+    max_taps_ = std::min(h_.kernel, h_.in) * w_.kernel;
+    const int64_t divisors = average_ ? w_.out : 0;
+    shared_floats_ = align_to_cache_line(w_.kernel * kFloatsPerPointer + divisors);
+    thread_floats_ = align_to_cache_line(max_taps_ * kFloatsPerPointer + divisors + h_.in * row_floats_);
   }
 
-  std::size_t scratch_floats(int threads) const override { return static_cast<std::size_t>(thread_floats_) * threads; }
+  std::size_t scratch_floats(int threads) const override {
+    return static_cast<std::size_t>(shared_floats_ + thread_floats_ * threads);
+  }
 
   void run(const Execution& execution) const override {
+    if (planes_ == 0) return;
     const float* x = execution.input<float>(x_);
     float* y = execution.output<float>(y_);
+    auto* shifts = reinterpret_cast<std::ptrdiff_t*>(execution.scratch);
+    for (int64_t kx = 0; kx < w_.kernel; ++kx) {
+      shifts[kx] = columns_.phase_of(kx) * phase_floats_ + columns_.shift_of(kx);
+    }
+    float* column_taps = reinterpret_cast<float*>(shifts + w_.kernel);
+    if (average_) {
+      for (int64_t i = 0; i < w_.out; ++i) column_taps[i] = counted_taps(w_, i);
+    }
     const int64_t work = saturating_product({h_.out, w_.out, h_.kernel});
     parallel_ranges(execution.pool, planes_, grain_of(work), [&](int64_t begin, int64_t end, int thread) {
-      float* scratch = execution.scratch + thread * thread_floats_;
+      auto** taps = reinterpret_cast<const float**>(execution.scratch + shared_floats_ + thread * thread_floats_);
+      float* divisors = reinterpret_cast<float*>(taps + max_taps_);
+      const Scratch scratch = {shifts, column_taps, taps, divisors, divisors + (average_ ? w_.out : 0)};
       for (int64_t plane = begin; plane < end; ++plane) {
         run_plane(x + plane * h_.in * w_.in, y + plane * h_.out * w_.out, scratch, execution.kernels);
       }
@@ -56,51 +71,56 @@ class PoolStep final : public Step {
   }
 
  private:
-  static constexpr int64_t kMaxTaps = 1 << 24;
+  static constexpr int64_t kMaxTaps = 1 << 24;  // numbers of taps are exact as floats
   static constexpr int64_t kFloatsPerPointer = sizeof(const float*) / sizeof(float);
 
-  // By output position: how many taps a mean is divided by; with the padding counted, those of it that exist.
-  static std::vector<int64_t> counted_taps(const Window& window, bool count_padding) {
-    const int64_t begin = count_padding ? -window.pad_begin : 0;
-    const int64_t end = window.in + (count_padding ? window.pad_end : 0);
-    std::vector<int64_t> taps(window.out);
-    for (int64_t out = 0; out < window.out; ++out) {
-      const int64_t start = out * window.stride - window.pad_begin;
-      const int64_t first = start >= begin ? 0 : (begin - start + window.dilation - 1) / window.dilation;
-      const int64_t last = start >= end ? 0 : (end - start + window.dilation - 1) / window.dilation;
-      taps[out] = std::max<int64_t>(0, std::min(last, window.kernel) - first);
-    }
-    return taps;
+  struct Scratch {
+    // Shared by all threads.
+    const std::ptrdiff_t* shifts;  // by kx: where the tap starts in a padded row
+    const float* column_taps;      // AveragePool, by output column: taps that count
+    // A thread's own.
+    const float** taps;  // [max_taps_]: of one output row
+    float* divisors;     // AveragePool, by output column of one row
+    float* rows;         // [h_.in][row_floats_]: the padded rows of one plane
+  };
+
+  static int64_t align_to_cache_line(int64_t floats) {
+    return static_cast<int64_t>(align_up(floats * sizeof(float)) / sizeof(float));
   }
 
-  void run_plane(const float* x, float* y, float* rows, const Kernels& kernels) const {
-    for (int64_t row = 0; row < h_.in; ++row) split_row(x + row * w_.in, rows + row * row_floats_);
-    auto** taps = reinterpret_cast<const float**>(rows + align_to_pointer(h_.in * row_floats_));
-    float* divisors = reinterpret_cast<float*>(taps + h_.kernel * w_.kernel);
+  // How many taps a mean at output position `out` of one axis is divided by; with the padding counted, those of it that
+  // exist.
+  float counted_taps(const Window& axis, int64_t out) const {
+    const int64_t begin = count_padding_ ? -axis.pad_begin : 0;
+    const int64_t end = axis.in + (count_padding_ ? axis.pad_end : 0);
+    return static_cast<float>(axis.taps_within(out, begin, end).count());
+  }
+
+  void run_plane(const float* x, float* y, const Scratch& scratch, const Kernels& kernels) const {
+    for (int64_t row = 0; row < h_.in; ++row) split_row(x + row * w_.in, scratch.rows + row * row_floats_);
     for (int64_t out = 0; out < h_.out; ++out) {
+      const Window::Taps inside = h_.taps_within(out, 0, h_.in);
       int64_t count = 0;
-      for (int64_t ky = 0; ky < h_.kernel; ++ky) {
-        const int64_t row = out * h_.stride - h_.pad_begin + ky * h_.dilation;
-        if (row < 0 || row >= h_.in) continue;
-        for (int64_t kx = 0; kx < w_.kernel; ++kx) {
-          taps[count++] = rows + row * row_floats_ + columns_.phase_of(kx) * phase_floats_ + columns_.shift_of(kx);
-        }
+      for (int64_t ky = inside.first; ky < inside.last; ++ky) {
+        const float* row = scratch.rows + (out * h_.stride - h_.pad_begin + ky * h_.dilation) * row_floats_;
+        for (int64_t kx = 0; kx < w_.kernel; ++kx) scratch.taps[count++] = row + scratch.shifts[kx];
       }
       float* y_row = y + out * w_.out;
       if (average_) {
-        for (int64_t i = 0; i < w_.out; ++i) divisors[i] = static_cast<float>(row_taps_[out] * column_taps_[i]);
-        average(taps, count, divisors, y_row, kernels);
+        const float row_taps = counted_taps(h_, out);
+        for (int64_t i = 0; i < w_.out; ++i) scratch.divisors[i] = row_taps * scratch.column_taps[i];
+        average(scratch, count, y_row, kernels);
       } else if (count == 0) {
         std::fill_n(y_row, w_.out, -std::numeric_limits<float>::infinity());
       } else {
-        kernels.max_row(taps, static_cast<int>(count), y_row, static_cast<int>(w_.out));
+        kernels.max_row(scratch.taps, static_cast<int>(count), y_row, w_.out);
       }
     }
   }
 
-  void average(const float* const* taps, int64_t count, const float* divisors, float* y, const Kernels& kernels) const {
-    if (count > 0) return kernels.average_row(taps, static_cast<int>(count), divisors, y, static_cast<int>(w_.out));
-    for (int64_t i = 0; i < w_.out; ++i) y[i] = 0.0f / divisors[i];
+  void average(const Scratch& scratch, int64_t count, float* y, const Kernels& kernels) const {
+    if (count > 0) return kernels.average_row(scratch.taps, static_cast<int>(count), scratch.divisors, y, w_.out);
+    for (int64_t i = 0; i < w_.out; ++i) y[i] = 0.0f / scratch.divisors[i];
   }
 
   void split_row(const float* x, float* row) const {
@@ -125,16 +145,13 @@ class PoolStep final : public Step {
     }
   }
 
-  static int64_t align_to_pointer(int64_t floats) {
-    return (floats + kFloatsPerPointer - 1) / kFloatsPerPointer * kFloatsPerPointer;
-  }
-
   const int x_, y_;
   const bool average_;
+  bool count_padding_ = false;
   Window h_, w_;
   PhaseAxis columns_{1, 1, 1};
-  int64_t planes_, phase_floats_, row_floats_, thread_floats_;
-  std::vector<int64_t> row_taps_, column_taps_;  // AveragePool: taps that count, by output row and column
+  int64_t planes_ = 0;  // to be done; 0: y has no elements
+  int64_t phase_floats_ = 0, row_floats_ = 0, max_taps_ = 0, shared_floats_ = 0, thread_floats_ = 0;
 };
 
 }  // namespace

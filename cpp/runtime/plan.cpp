@@ -10,7 +10,6 @@
 namespace opq {
 namespace {
 
-constexpr std::size_t kMaxBytes = std::size_t{1} << 40;
 constexpr std::size_t kForever = std::numeric_limits<std::size_t>::max();
 
 // Steps that read each element of an input once, at the place where they write the result.
@@ -44,9 +43,6 @@ Plan::Plan(const Network& network, std::vector<Shape> inputs, bool keep_all, int
     std::unique_ptr<Step> step = make_step({network, shapes_, fused});
     scratch_floats_ = std::max(scratch_floats_, step->scratch_floats(threads));
     steps_.push_back({std::move(fused), std::move(step)});
-  }
-  if (scratch_floats_ > kMaxBytes / sizeof(float)) {
-    throw Error(ErrorCode::kInput, "the network needs too much memory for these inputs");
   }
   place_values(network, keep_all);
 }
@@ -93,7 +89,6 @@ void Plan::place_values(const Network& network, bool keep_all) {
     } else {
       places_[output] = {Place::kArena, arena.allocate(bytes_of(output)), 0};
     }
-    if (arena.size() > kMaxBytes) throw Error(ErrorCode::kInput, "the network needs too much memory for these inputs");
     if (last_use[output] != kForever) {
       last_use[output] = std::max(last_use[output], s);  // a value that nobody reads dies where it is born
       dying[last_use[output]].push_back(output);

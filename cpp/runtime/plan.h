@@ -28,6 +28,7 @@ class Plan {
   const std::vector<Shape>& shapes() const { return shapes_; }  // by value
   const std::vector<Place>& places() const { return places_; }  // by value
   const std::vector<PlannedStep>& steps() const { return steps_; }
+  // Whether there is so much memory is for the caller to check.
   std::size_t arena_bytes() const { return arena_bytes_; }
   std::size_t scratch_floats() const { return scratch_floats_; }
 

@@ -7,6 +7,7 @@
 #include <system_error>
 
 #include "runtime/float_environment.h"
+#include "runtime/memory_limit.h"
 #include "runtime/shapes.h"
 
 namespace opq {
@@ -46,8 +47,12 @@ const Kernels& choose_kernels() {
   fail("OPQ_ISA is " + std::string(name) + ", this machine has: " + names);
 }
 
-std::unique_ptr<ThreadPool> make_thread_pool(int threads) {
+void check_thread_count(int threads) {
   if (threads < 1 || threads > kMaxThreads) fail("threads is " + std::to_string(threads) + ", not 1 to 1024");
+}
+
+std::unique_ptr<ThreadPool> make_thread_pool(int threads) {
+  check_thread_count(threads);
   try {
     return std::make_unique<ThreadPool>(threads);
   } catch (const std::system_error&) {
@@ -62,7 +67,11 @@ Session::Session(std::shared_ptr<const Network> network, int threads, bool keep_
   is_output_.assign(graph.values.size(), keep_all);
   for (const Port& port : graph.outputs) is_output_[port.value] = true;
   for (std::size_t v = 0; v < graph.values.size(); ++v) value_of_.emplace(graph.values[v].name, static_cast<int>(v));
+  for (std::size_t i = 0; i < graph.inputs.size(); ++i) {
+    input_of_.emplace(graph.values[graph.inputs[i].value].name, static_cast<int>(i));
+  }
   matched_.resize(graph.inputs.size());
+  plans_.reserve(kMaxPlans);
 }
 
 std::vector<OutputArray> Session::run(std::span<const InputArray> inputs, std::span<const std::string> outputs) {
@@ -73,9 +82,7 @@ std::vector<OutputArray> Session::run(std::span<const InputArray> inputs, std::s
     const auto found = value_of_.find(name);
     if (found == value_of_.end() || !is_output_[found->second]) fail("the network has no output " + name);
   }
-  CachedPlan& cached = find_plan();
-  grow(arena_, cached.plan.arena_bytes());
-  grow(scratch_, cached.plan.scratch_floats() * sizeof(float));
+  CachedPlan& cached = prepare(outputs);
   set_addresses(cached);
   const Execution execution{cached.addresses.data(), reinterpret_cast<float*>(scratch_.data()), *pool_, kernels_};
   auto before = std::chrono::steady_clock::now();
@@ -96,38 +103,67 @@ void Session::match_inputs(std::span<const InputArray> inputs) {
   const Graph& graph = network_->graph();
   std::fill(matched_.begin(), matched_.end(), nullptr);
   for (const InputArray& array : inputs) {
-    const auto port = std::find_if(graph.inputs.begin(), graph.inputs.end(),
-                                   [&](const Port& p) { return graph.values[p.value].name == array.name; });
-    if (port == graph.inputs.end()) fail("the network has no input " + std::string(array.name));
-    if (array.type != port->type || !fits(array.shape, port->shape)) {
+    const auto found = input_of_.find(array.name);
+    if (found == input_of_.end()) fail("the network has no input " + std::string(array.name));
+    const Port& port = graph.inputs[found->second];
+    if (array.type != port.type || !fits(array.shape, port.shape)) {
       fail("input " + std::string(array.name) + " is " + describe(array.type, array.shape) + ", expected " +
-           describe(port->type, port->shape));
+           describe(port.type, port.shape));
     }
-    matched_[port - graph.inputs.begin()] = &array;
+    matched_[found->second] = &array;
   }
   for (std::size_t i = 0; i < matched_.size(); ++i) {
     if (matched_[i] == nullptr) fail("input " + graph.values[graph.inputs[i].value].name + " is missing");
   }
 }
 
-Session::CachedPlan& Session::find_plan() {
+// The plan for the matched inputs, with memory to run it, moved to the front.
+Session::CachedPlan& Session::prepare(std::span<const std::string> outputs) {
   const auto same_shapes = [this](const auto& cached) {
     return std::equal(matched_.begin(), matched_.end(), cached->plan.inputs().begin(),
                       [](const InputArray* array, const Shape& shape) { return array->shape == shape; });
   };
   auto found = std::find_if(plans_.begin(), plans_.end(), same_shapes);
+  std::unique_ptr<CachedPlan> made;
   if (found == plans_.end()) {
     std::vector<Shape> shapes;
     for (const InputArray* array : matched_) shapes.push_back(array->shape);
     Plan plan(*network_, std::move(shapes), keep_all_, pool_->threads());
     std::vector<std::byte*> addresses(plan.places().size());
     std::vector<double> seconds(plan.steps().size());
+    made.reset(new CachedPlan{std::move(plan), std::move(addresses), std::move(seconds)});
+  }
+  const Plan& plan = made ? made->plan : (*found)->plan;
+  check_memory(needed_bytes(plan, outputs), given_bytes(), pool_->threads());
+  grow(arena_, plan.arena_bytes());
+  grow(scratch_, plan.scratch_floats() * sizeof(float));
+  // Nothing can fail from here on: the first plan is the one that has been run last.
+  if (made) {
     if (plans_.size() == kMaxPlans) plans_.pop_back();
-    plans_.push_back(std::make_unique<CachedPlan>(std::move(plan), std::move(addresses), std::move(seconds)));
+    plans_.push_back(std::move(made));
     found = plans_.end() - 1;
   }
   std::rotate(plans_.begin(), found, found + 1);
   return *plans_.front();
+}
+
+// What one run takes. Results count as often as they are asked for, inputs and constants not at all: they are there.
+double Session::needed_bytes(const Plan& plan, std::span<const std::string> outputs) const {
+  double bytes = static_cast<double>(plan.arena_bytes()) + sizeof(float) * static_cast<double>(plan.scratch_floats());
+  for (const std::string& name : outputs) {
+    const int value = value_of_.at(name);
+    const int64_t elements = element_count(plan.shapes()[value]);
+    bytes += static_cast<double>(elements) * element_size(network_->graph().values[value].type);
+  }
+  return bytes;
+}
+
+double Session::given_bytes() const {
+  double bytes = static_cast<double>(network_->file_bytes());
+  for (const InputArray* array : matched_) {
+    bytes += static_cast<double>(element_count(array->shape)) * element_size(array->type);
+  }
+  return bytes;
 }
 
 void Session::set_addresses(CachedPlan& cached) {

@@ -16,7 +16,10 @@ namespace opq {
 // Throws Error(kInput) for a name that is unknown or that this machine cannot run.
 const Kernels& choose_kernels();
 
-// Throws Error(kInput) unless 1 <= threads <= 1024 and that many can be started.
+// Throws Error(kInput) unless 1 <= threads <= 1024.
+void check_thread_count(int threads);
+
+// Throws Error(kInput) for a wrong count, and where so many cannot be started.
 std::unique_ptr<ThreadPool> make_thread_pool(int threads);
 
 // Elements in C order, aligned for their type.
@@ -48,10 +51,11 @@ class Session {
   Session(std::shared_ptr<const Network> network, int threads, bool keep_all);
 
   // One array per graph input, in any order. Returns the values called `outputs`. After the first run with the same
-  // shapes nothing is allocated but the results. Throws Error(kInput).
+  // shapes nothing is allocated but the results. Throws Error(kInput), also where the run would take more memory than
+  // the machine has: before any is taken.
   std::vector<OutputArray> run(std::span<const InputArray> inputs, std::span<const std::string> outputs);
 
-  std::vector<StepProfile> profile() const;  // empty before the first run
+  std::vector<StepProfile> profile() const;  // of the last run; empty before the first one
   int threads() const { return pool_->threads(); }
   const char* isa() const { return kernels_.name; }
   std::size_t arena_bytes() const;  // activations and scratch memory, so far
@@ -64,7 +68,9 @@ class Session {
   };
 
   void match_inputs(std::span<const InputArray> inputs);
-  CachedPlan& find_plan();
+  CachedPlan& prepare(std::span<const std::string> outputs);
+  double needed_bytes(const Plan& plan, std::span<const std::string> outputs) const;
+  double given_bytes() const;
   void set_addresses(CachedPlan& cached);
   OutputArray copy_output(const CachedPlan& cached, const std::string& name) const;
 
@@ -72,11 +78,11 @@ class Session {
   const Kernels& kernels_;
   const std::unique_ptr<ThreadPool> pool_;
   const bool keep_all_;
-  std::unordered_map<std::string_view, int> value_of_;  // by name
-  std::vector<bool> is_output_;                         // by value: may be asked for
+  std::unordered_map<std::string_view, int> value_of_, input_of_;  // by name: values, graph inputs
+  std::vector<bool> is_output_;                                    // by value: may be asked for
 
   mutable std::mutex mutex_;                        // guards what follows
-  std::vector<std::unique_ptr<CachedPlan>> plans_;  // the last used first
+  std::vector<std::unique_ptr<CachedPlan>> plans_;  // the last run's first
   std::vector<const InputArray*> matched_;          // the arrays of this run, by graph input
   AlignedBuffer arena_, scratch_;
 };

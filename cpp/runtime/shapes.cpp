@@ -7,7 +7,7 @@
 namespace opq {
 namespace {
 
-constexpr int64_t kMaxElements = int64_t{1} << 40;
+constexpr int64_t kMaxElements = (int64_t{1} << 31) - 1;
 
 class Inference {
  public:
@@ -210,6 +210,15 @@ class Inference {
   const std::vector<Shape>& shapes_;
 };
 
+// Checks a node whose inputs' ranks were not known before the shapes were: the shapes are at fault, not the file.
+void check_late(const Node& node, const std::vector<Tensor>& tensors, std::vector<Value>& values) {
+  try {
+    check_node(node, tensors, values);
+  } catch (const Error& error) {
+    throw Error(ErrorCode::kInput, error.what());
+  }
+}
+
 }  // namespace
 
 int64_t element_count(const Shape& shape) {
@@ -217,7 +226,7 @@ int64_t element_count(const Shape& shape) {
   for (const int64_t size : shape) {
     // Bounded without the zeros, so that no order of multiplication can overflow.
     if (size > kMaxElements || (size > 0 && bound > kMaxElements / size)) {
-      throw Error(ErrorCode::kInput, "a tensor of shape " + to_string(shape) + " has more than 2^40 elements");
+      throw Error(ErrorCode::kInput, "a tensor of shape " + to_string(shape) + " has more than 2^31 - 1 elements");
     }
     bound *= size > 0 ? size : 1;
     elements *= size;
@@ -249,7 +258,7 @@ std::vector<Shape> infer_shapes(const Graph& graph, const std::vector<Tensor>& t
   for (const Node& node : graph.nodes) {
     const bool late = std::any_of(node.inputs.begin(), node.inputs.end(),
                                   [&](int v) { return v != kAbsent && graph.values[v].rank == kUnknownRank; });
-    if (late) check_node(node, tensors, values);
+    if (late) check_late(node, tensors, values);
     Shape& output = shapes[node.output];
     output = Inference(node, shapes).infer();
     values[node.output].rank = static_cast<int>(output.size());

@@ -7,7 +7,7 @@
 
 namespace opq {
 
-// The number of elements. Throws Error(kInput) above 2^40.
+// The number of elements. Throws Error(kInput) above 2^31 - 1, 8 GiB of float32.
 int64_t element_count(const Shape& shape);
 
 // The shape that a and b broadcast to by NumPy's rules; false if they do not fit.

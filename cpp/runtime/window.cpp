@@ -2,10 +2,19 @@
 
 #include <algorithm>
 
+#include "runtime/saturating_product.h"
+#include "runtime/shapes.h"
+
 namespace opq {
 namespace {
 
-constexpr int64_t kLargestSize = (int64_t{1} << 31) - 1;  // the kernels count pixels with int
+constexpr int64_t kLargestSize = (int64_t{1} << 31) - 1;
+// A padded input may have kPaddedPerElement elements for each one of x and y, and kPaddedAllowance more. Networks with
+// far dilated kernels over small images need some ten for each.
+constexpr int64_t kPaddedPerElement = 64, kPaddedAllowance = int64_t{1} << 24;
+
+// Rounded up, for a > 0.
+int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // auto_pad SAME: out = ceil(in / stride); the odd pixel of padding goes to the end (UPPER) or to the beginning (LOWER).
 void pad_same(Window& window, bool upper) {
@@ -30,6 +39,12 @@ void pad_explicitly(Window& window, bool ceil_mode, const Node& node) {
 
 }  // namespace
 
+Window::Taps Window::taps_within(int64_t o, int64_t begin, int64_t end) const {
+  const int64_t start = o * stride - pad_begin;
+  return {start >= begin ? 0 : divide_up(begin - start, dilation),
+          start >= end ? 0 : std::min(kernel, divide_up(end - start, dilation))};
+}
+
 Windows make_windows(const Node& node, const Shape& x, std::span<const int64_t> kernel) {
   const std::size_t spatial = kernel.size();
   const std::string& auto_pad = node.text("auto_pad");
@@ -53,6 +68,16 @@ Windows make_windows(const Node& node, const Shape& x, std::span<const int64_t> 
     }
   }
   return windows;
+}
+
+void check_padded_size(const Node& node, const Windows& windows, const Shape& x, const Shape& y) {
+  // With ceil_mode the last window may reach beyond the padding.
+  const auto padded = [](const Window& w) { return std::max(w.in + w.pad_begin + w.pad_end, w.extent()); };
+  const int64_t elements = saturating_product({x[0], x[1], padded(windows.h), padded(windows.w)});
+  if (elements > kPaddedAllowance + kPaddedPerElement * (element_count(x) + element_count(y))) {
+    node.fail(ErrorCode::kUnsupported,
+              "its padding makes " + std::to_string(elements) + " elements of an x of shape " + to_string(x));
+  }
 }
 
 }  // namespace opq

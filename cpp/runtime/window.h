@@ -14,6 +14,13 @@ struct Window {
   int64_t pad_begin = 0, pad_end = 0;
 
   int64_t extent() const { return (kernel - 1) * dilation + 1; }
+
+  // The taps t of output position o that look at [begin, end): first <= t < last.
+  struct Taps {
+    int64_t first, last;
+    int64_t count() const { return last > first ? last - first : 0; }
+  };
+  Taps taps_within(int64_t o, int64_t begin, int64_t end) const;
 };
 
 struct Windows {
@@ -23,5 +30,9 @@ struct Windows {
 // `x` is [N, C, spatial], `kernel` one size per spatial axis. Throws Error(kInput) where the window does not fit the
 // input.
 Windows make_windows(const Node& node, const Shape& x, std::span<const int64_t> kernel);
+
+// Throws Error(kUnsupported) where x [N, C, spatial] with its padding is far larger than x and the result y together:
+// the steps hold it in memory.
+void check_padded_size(const Node& node, const Windows& windows, const Shape& x, const Shape& y);
 
 }  // namespace opq

@@ -4,6 +4,7 @@ From the pre-trained weights alone, without data and without search, `compress` 
 finely it is quantized; `Session` runs the result on a CPU. See https://arxiv.org/abs/2205.11141 for the method.
 """
 
+from opq import codec
 from opq._core import __version__
 from opq.allocation import Allocation, LayerAllocation, allocate
 from opq.compressed import CompressedModel, load
@@ -32,6 +33,7 @@ __all__ = [
     "ValueInfo",
     "__version__",
     "allocate",
+    "codec",
     "compress",
     "load",
     "load_npz",

@@ -6,20 +6,22 @@ ValueError for an argument that does not fit, MemoryError.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 __version__: str
 
+Buffer: TypeAlias = bytes | bytearray | memoryview
+
 Port = tuple[str, str, tuple[int, ...]]
 
 class Network:
     """A loaded `.opq` file: graph and weights, packed for this machine. Immutable; any number of sessions share it."""
 
-    def __init__(self, data: bytes | bytearray | memoryview) -> None:
-        """Reads and checks one whole file, all code streams included; `data` is not needed afterwards."""
+    def __init__(self, data: Buffer, threads: int = 1) -> None:
+        """Reads and checks one whole file, all code streams included, on 1 to 1024 threads; `data` is not needed afterwards."""
 
     @property
     def inputs(self) -> list[Port]:
@@ -87,13 +89,22 @@ class Matrix:
     def packed_bytes(self) -> int:
         """Bytes of memory that hold the matrix."""
 
-def encode_codes(codes: npt.NDArray[np.int8], levels: int, codec: str) -> bytes:
-    """The code stream of codes [n], n >= 1, all in -levels..levels; levels: 1 to 127; codec: "packed" or "rans0"."""
+def encode_codes(codes: npt.NDArray[np.int8], levels: int, codec: str, threads: int = 1) -> bytes:
+    """The code stream of codes, one or more in C order, all in -levels..levels; levels: 1 to 127.
 
-def decode_codes(data: bytes | bytearray | memoryview, count: int, levels: int, codec: str) -> npt.NDArray[np.int8]:
-    """The `count` codes of a code stream."""
+    codec: "packed", "rans0" or "grouped", which makes use of the shape and the threads, 1 to 1024.
+    """
 
-def crc32c(data: bytes | bytearray | memoryview) -> int:
+def decode_codes(data: Buffer, count: int, levels: int, codec: str, threads: int = 1) -> npt.NDArray[np.int8]:
+    """The `count` codes of a code stream, int8 [count]."""
+
+def encode_integers(values: npt.NDArray[np.integer], threads: int) -> bytes:
+    """The grouped stream of an int8, int16, int32, uint8 or uint16 array, 1 to 2^32 values in C order."""
+
+def decode_integers(data: Buffer, count: int, dtype: np.dtype[Any], threads: int) -> npt.NDArray[Any]:
+    """The `count` values of a grouped stream, dtype [count], all within the range of the type."""
+
+def crc32c(data: Buffer) -> int:
     """CRC32C (Castagnoli), as the file's checksums."""
 
 def supported_isas() -> list[str]:

@@ -13,7 +13,7 @@ layer is rescaled. Two forms of budget (docs/method.md derives both):
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -39,6 +39,7 @@ class LayerAllocation:
     sparsity     predicted share of zeros
     distortion   predicted squared error over squared weights (noise-to-signal ratio), in the same units
     bits         predicted entropy of the codes, bits per weight
+    multiplier   lambda: the squared error, in steps^2, that a bit is worth; 0 where no size was asked for
     """
 
     name: str
@@ -51,6 +52,7 @@ class LayerAllocation:
     sparsity: float
     distortion: float
     bits: float
+    multiplier: float = 0.0
 
 
 class Allocation(Mapping[str, LayerAllocation]):
@@ -103,8 +105,8 @@ def allocate(
                    exactly the weights that are not zero
     size           predicted bytes of the codes and channel scales, a number or e.g. "2MB"
     ratio          4 bytes per weight over that size
-    channel_scale  "rms" divides each channel by its root mean square and keeps that as the channel's scale; "none" does not;
-                   "auto" is "rms"
+    channel_scale  "rms" divides each channel by its root mean square (rounded to bfloat16, which two bytes hold) and keeps that
+                   as the channel's scale; "none" does not; "auto" is "rms"
 
     Raises BudgetError for a budget that is contradictory, out of range or not reachable, and ValueError, naming the layer, for
     weights that are not finite floating-point numbers.
@@ -147,7 +149,7 @@ class JointProblem:
         self._finest = np.where(self._special, 1.0, [layer.maximum / MAX_LEVELS for layer in layers])
         self._small = self._counts < SMALL_LAYER
         self._special_bits = np.array([_trivial(layer).bits if s else 0.0 for layer, s in zip(layers, self._special)])
-        self._scale_bytes = sum(4 * layer.channels for layer in layers if layer.channel_scale == "rms")
+        self._scale_bytes = sum(2 * layer.channels for layer in layers if layer.channel_scale == "rms")
 
     def range(self) -> tuple[float, float]:
         """log lambda from where every layer is coded as finely as the table goes to where every layer is all but pruned."""
@@ -156,13 +158,17 @@ class JointProblem:
 
     def _solution(self, log_multiplier: float) -> tuple[_Array, _Array]:
         """(tau, delta) of every layer, for the unit Laplacian."""
-        tau, delta = self._table.at(np.exp(log_multiplier) * self._counts)
+        tau, delta = self._table.at(self._multipliers(log_multiplier))
         finest = self._finest / self._mean
         held = self._small | (delta <= finest)
         return np.where(held, finest / 2.0, tau), np.where(held, finest, delta)
 
+    def _multipliers(self, log_multiplier: float) -> _Array:
+        """l_i = lambda N_i: the squared error, in b_i^2, that a bit of the layer is worth."""
+        return np.asarray(np.exp(log_multiplier) * self._counts)
+
     def predicted_bytes(self, log_multiplier: float) -> float:
-        """Bytes of the codes at their predicted entropy, and 4 per channel scale."""
+        """Bytes of the codes at their predicted entropy, and 2 per channel scale."""
         rate = np.where(self._special, self._special_bits, laplace.rate(*self._solution(log_multiplier)))
         return float(self._counts @ rate) / 8.0 + self._scale_bytes
 
@@ -179,6 +185,7 @@ class JointProblem:
         """The layers' allocations for one value of log lambda."""
         tau, delta = self._solution(log_multiplier)
         rate, distortion = laplace.rate(tau, delta), laplace.distortion(tau, delta)
+        multiplier = np.where(self._small, 0.0, self._multipliers(log_multiplier) / delta**2)
         result = []
         for i, layer in enumerate(self.layers):
             if self._special[i]:
@@ -187,7 +194,8 @@ class JointProblem:
             step = delta[i] * layer.mean
             levels = int(np.clip(np.rint(layer.maximum / step), 1, MAX_LEVELS))
             error = distortion[i] * layer.mean**2 / layer.energy
-            result.append(_allocation(layer, tau[i] * layer.mean, step, levels, -np.expm1(-tau[i]), error, rate[i]))
+            decided = _allocation(layer, tau[i] * layer.mean, step, levels, -np.expm1(-tau[i]), error, rate[i])
+            result.append(replace(decided, multiplier=float(multiplier[i])))
         return result
 
 

@@ -71,6 +71,12 @@ def parse_budget(
 
 
 def _number(name: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, numbers.Real) or math.isnan(float(value)):
-        raise BudgetError(f"{name} {value!r} is not a number")
-    return float(value)
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise BudgetError(f"{name} is not a number but of type {type(value).__name__}")
+    try:
+        number = float(value)
+    except OverflowError:  # Python's integers and fractions have no limit
+        raise BudgetError(f"{name} is out of range: beyond 10^308") from None
+    if math.isnan(number):
+        raise BudgetError(f"{name} is not a number")
+    return number

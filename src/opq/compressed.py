@@ -7,7 +7,6 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ import numpy.typing as npt
 
 from opq import _core
 from opq.atomic import write_atomically
-from opq.errors import FormatError
+from opq.details import read_details
 from opq.graph import Graph
 from opq.quantization import QuantizedTensor
 from opq.reference.checking import check
@@ -23,6 +22,8 @@ from opq.reference.container import read_container, write_container
 from opq.reference.graph_section import read_graph, write_graph
 from opq.reference.tensor_section import Tensor, TensorEntry, read_tensors, write_tensors
 from opq.report import build_report
+from opq.source import FileSource, errors_named, read_source
+from opq.threads import checked_threads
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +58,7 @@ class CompressedModel(Mapping[str, Tensor]):
 
     def to_bytes(self) -> bytes:
         """The `.opq` file as bytes."""
-        return self._file
+        return bytes(self._file)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the `.opq` file. It appears whole or not at all: a failure leaves an older file as it was."""
@@ -69,7 +70,7 @@ class CompressedModel(Mapping[str, Tensor]):
         return build_report(self, self.entries, len(self._file), self.packed_bytes)
 
     @cached_property
-    def _file(self) -> bytes:
+    def _file(self) -> bytes | memoryview:
         return to_bytes(self)
 
     @cached_property
@@ -81,7 +82,7 @@ class CompressedModel(Mapping[str, Tensor]):
     @cached_property
     def network(self) -> _core.Network:
         """The network loaded into the compiled core, shared by every session on this model."""
-        return _core.Network(self._file)
+        return _core.Network(self._file, checked_threads(None))
 
     @cached_property
     def packed_bytes(self) -> int:
@@ -93,7 +94,7 @@ class CompressedModel(Mapping[str, Tensor]):
 
 def to_bytes(model: CompressedModel) -> bytes:
     """The `.opq` file of a model, codes encoded by the compiled core."""
-    directory, data = write_tensors(model.tensors, _core.encode_codes)
+    directory, data = write_tensors(model.tensors, _encode)
     sections = {b"TENS": directory, b"DATA": data}
     if model.graph is not None:
         sections[b"GRPH"] = write_graph(model.graph)
@@ -101,10 +102,10 @@ def to_bytes(model: CompressedModel) -> bytes:
     return write_container(sections, _core.crc32c)
 
 
-def from_bytes(data: bytes) -> CompressedModel:
-    """The model in an `.opq` file. Raises FormatError, saying what is wrong with it."""
+def from_bytes(data: bytes | memoryview) -> CompressedModel:
+    """The model in an `.opq` file, whose bytes it keeps. Raises FormatError, saying what is wrong with it."""
     sections = read_container(data, _core.crc32c)
-    tensors, entries = read_tensors(sections[b"TENS"], sections[b"DATA"], _core.decode_codes)
+    tensors, entries = read_tensors(sections[b"TENS"], sections[b"DATA"], _decode)
     graph = None
     if b"GRPH" in sections:
         graph = read_graph(sections[b"GRPH"])
@@ -116,23 +117,31 @@ def from_bytes(data: bytes) -> CompressedModel:
     return model
 
 
-def load(path: str | os.PathLike[str]) -> CompressedModel:
-    """Read an `.opq` file. Raises FormatError, naming the file and what is wrong with it, and OSError."""
-    try:
-        return from_bytes(Path(path).read_bytes())
-    except FormatError as error:
-        raise FormatError(f"{os.fspath(path)}: {error}") from None
+def load(source: FileSource, *, offset: int | None = None) -> CompressedModel:
+    """Read an `.opq` file.
+
+    source  a path; or bytes, a memory mapping, a uint8 array or any other buffer of bytes; or an open binary file, seekable
+            or not, which is read from its position up to the end of the `.opq` file and not further
+    offset  None: the path or buffer is one `.opq` file, and bytes behind its end are an error.
+            A number, 0 included: the file starts at that byte of a larger blob (of an open file, that many bytes behind
+            its position), and what follows is not looked at.
+
+    A read-only buffer is used in place, so that several processes can share one mapping (`mmap.ACCESS_READ`). The model
+    keeps it until it is freed; the mapped file must not be changed or cut off meanwhile. A writable buffer is copied.
+
+    Raises FormatError, naming the file and what is wrong with it, OSError, TypeError for a source of another kind, ValueError
+    for an offset that is none.
+    """
+    with errors_named(source, offset):
+        return from_bytes(read_source(source, offset))
 
 
-def read_details(section: memoryview) -> dict[str, Any]:
-    """The object in a REPT section. Raises FormatError where there is none."""
-    try:
-        details = json.loads(bytes(section).decode("utf-8"))
-    except (ValueError, RecursionError):
-        raise FormatError("section 'REPT' is not JSON") from None
-    if not isinstance(details, dict):
-        raise FormatError("section 'REPT' is not a JSON object")
-    return details
+def _encode(codes: npt.NDArray[np.int8], levels: int, codec: str) -> bytes:
+    return _core.encode_codes(codes, levels, codec, checked_threads(None))
+
+
+def _decode(data: bytes | memoryview, count: int, levels: int, codec: str) -> npt.NDArray[np.int8]:
+    return _core.decode_codes(data, count, levels, codec, checked_threads(None))
 
 
 def _no_decoding(data: bytes | memoryview, count: int, levels: int, codec: str) -> npt.NDArray[np.int8]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +15,10 @@ from opq.compressed import CompressedModel
 from opq.errors import BudgetError, UnsupportedError
 from opq.graph import Graph
 from opq.model import Model
-from opq.quantization import ChannelScale, Float32, QuantizedTensor, as_weights, magnitudes, quantize
+from opq.quantization import ChannelScale, Float32, QuantizedTensor, Rounding, as_weights, magnitudes, quantize
 from opq.reference.checking import check
 from opq.reference.tensor_section import Tensor
+from opq.rounding import DenseTensors, round_dense
 from opq.statistics import LayerStatistics, measure
 
 Progress = Callable[[str], None]
@@ -34,6 +35,8 @@ def compress(
     size: Size | None = None,
     sparsity: float | None = None,
     bits: int | None = None,
+    dense: DenseTensors = "auto",
+    rounding: Rounding = "nearest",
     progress: Progress | None = None,
 ) -> CompressedModel:
     """Compress a network, or a mapping of arrays, from its weights alone.
@@ -42,16 +45,24 @@ def compress(
     size            bytes of the file, a number or e.g. "2MB" (10^6)
     sparsity, bits  a share of zeros over all layers together, and K = 2^(bits - 1) - 1 levels for each
     bits            alone: quantize only; exact zeros stay zero and nonzeros stay nonzero
+    dense           "auto" rounds the scales and biases of Conv and Linear nodes to float16, in the result as in its file,
+                    "float16" and "bfloat16" all float32 tensors that are not quantized, "float32" none. A tensor that would
+                    lose more than the rounding to 11 or 8 bits (values beyond 65504, most below 6e-5) stays as it is.
+    rounding        "nearest", or "rate", for a ratio or size: codes with the least squared error + lambda * bits, each at most
+                    one level away from the nearest, at the lambda that the allocation itself trades at
     progress        called with a line of text at every stage
 
     The weights of Conv and Linear nodes are quantized; of a mapping, the float arrays of two or more dimensions. All else
-    stays as it is, and so do layers with fewer than two weights per channel. Weights followed by BatchNorm are quantized as
-    they are, others after division by their channels' root mean squares.
+    stays dense, and so do layers with fewer than two weights per channel. Weights followed by BatchNorm are quantized as
+    they are, others after division by their channels' root mean squares. Dense arrays of other float types become float32;
+    the file stores every float32 tensor in 16 bits if those hold it exactly.
 
-    Raises BudgetError for a budget that is contradictory or not reachable (with the reachable range), ValueError, naming the
-    tensor, for weights that are NaN or infinite.
+    Raises BudgetError for a budget that is contradictory or not reachable (with the reachable range), ValueError for weights
+    that are NaN or infinite, naming the tensor, and for an unknown `dense` or `rounding`.
     """
     say = progress if progress is not None else lambda line: None
+    if rounding not in get_args(Rounding):
+        raise ValueError(f'rounding {rounding!r} is unknown: expected "nearest" or "rate"')
     graph, tensors, dense_bytes = _contents(model)
     budget = parse_budget(dense_bytes, sparsity=sparsity, bits=bits, size=size, ratio=ratio)
     candidates = _network_layers(graph, tensors) if graph is not None else _mapping_layers(tensors)
@@ -59,6 +70,7 @@ def compress(
         raise UnsupportedError(
             "nothing to compress: no Conv, Gemm or MatMul weight, and no float array of two or more dimensions"
         )
+    tensors = round_dense(graph, tensors, candidates, dense)
     say(f"measuring {len(candidates)} layers")
     weights = {name: as_weights(name, tensors[name]) for name in candidates}
     layers = [measure(name, weights[name], 0, scaling, budget.sparsity is not None) for name, scaling in candidates.items()]
@@ -69,7 +81,7 @@ def compress(
         "bytes": None if size is None else budget.bytes,
     }
     told = {key: value for key, value in given.items() if value is not None}
-    problem = _Problem(graph, tensors, weights, layers, dense_bytes, told, say)
+    problem = _Problem(graph, tensors, weights, layers, dense_bytes, told, rounding, say)
     if budget.bytes is None:
         say("quantizing")
         return problem.model(Allocation(stagewise(layers, budget)))
@@ -125,7 +137,7 @@ def _mapping_layers(tensors: Mapping[str, npt.NDArray[Any]]) -> dict[str, Channe
 
 
 def _gains(array: npt.NDArray[Any], scaling: ChannelScale) -> bool:
-    """A channel scale costs as much as a float weight: with fewer than two weights per channel nothing is gained."""
+    """A channel scale costs as much as a weight in 16 bits: with fewer than two weights per channel nothing is gained."""
     return scaling == "none" or array.size >= 2 * array.shape[0]
 
 
@@ -134,14 +146,15 @@ class _Problem:
 
     def __init__(
         self, graph: Graph | None, tensors: Mapping[str, npt.NDArray[Any]], weights: Mapping[str, Float32],
-        layers: list[LayerStatistics], dense_bytes: int, budget: Mapping[str, float], say: Progress,
+        layers: list[LayerStatistics], dense_bytes: int, budget: Mapping[str, float], rounding: Rounding, say: Progress,
     ) -> None:  # fmt: skip
         self._graph, self._tensors, self._weights = graph, tensors, weights
         self._layers, self._dense_bytes, self._budget, self._say = layers, dense_bytes, budget, say
+        self._rounding = rounding
 
     def _quantize(self, allocation: Allocation) -> dict[str, Tensor]:
         return {
-            name: quantize(self._weights[name], allocation[name]) if name in allocation else tensor
+            name: quantize(self._weights[name], allocation[name], rounding=self._rounding) if name in allocation else tensor
             for name, tensor in self._tensors.items()
         }
 

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from opq import _core
-from opq.compressed import CompressedModel, from_bytes, read_details
-from opq.errors import FormatError, UnsupportedError
+from opq.compressed import CompressedModel, from_bytes
+from opq.details import read_details
+from opq.errors import UnsupportedError
 from opq.graph import Dimension, Graph, ValueInfo
 from opq.model import Model
 from opq.reference import execution
 from opq.reference.container import read_container
 from opq.reference.graph_section import read_graph
 from opq.reference.tensor_section import Tensor
+from opq.source import FileSource, errors_named, read_source
 from opq.threads import checked_threads
 
-Source: TypeAlias = "str | os.PathLike[str] | bytes | CompressedModel | Model"
+Source: TypeAlias = "FileSource | CompressedModel | Model"
 
 
 @dataclass(frozen=True)
@@ -37,22 +37,31 @@ class Argument:
 class Session:
     """A network ready to run.
 
-    source    path or bytes of an `.opq` file, a CompressedModel (shared: several sessions hold its weights once), or a
-              Model, which runs dense
+    source    an `.opq` file, wherever `opq.load` takes it from; it is not needed once the session is made. Or a
+              CompressedModel (shared: several sessions hold its weights once), or a Model, which runs dense
+    offset    where the file lies in a larger blob, as for `opq.load`
     threads   worker threads, the caller included; may exceed the cores; default: the cores this process may use. The
               reference accepts it and computes as NumPy does.
     backend   "core" (compiled) or "reference" (NumPy, the definition). There is no fallback from one to the other.
 
-    Raises FormatError for a damaged file, whatever the damage, and UnsupportedError for a file without a graph. A session may
-    be used from several threads; runs of one session take turns, runs of different sessions are concurrent.
+    Raises FormatError for a damaged file, whatever the damage, and UnsupportedError for a file without a graph, OSError,
+    TypeError and ValueError as `opq.load` does. A session may be used from several threads; runs of one session take turns,
+    runs of different sessions are concurrent.
     """
 
-    def __init__(self, source: Source, *, threads: int | None = None, backend: Literal["core", "reference"] = "core") -> None:
+    def __init__(
+        self,
+        source: Source,
+        *,
+        offset: int | None = None,
+        threads: int | None = None,
+        backend: Literal["core", "reference"] = "core",
+    ) -> None:
         if backend not in ("core", "reference"):
             raise ValueError(f'backend {backend!r} is unknown: expected "core" or "reference"')
         self._threads = checked_threads(threads)
         self._backend = backend
-        self._graph, self._tensors, network = _opened(source, backend)
+        self._graph, self._tensors, network = _opened(source, offset, backend, self._threads)
         self._core = None if network is None else _core.Session(network, self._threads)
 
     @property
@@ -82,8 +91,11 @@ class Session:
         """The outputs named (None: all of them, in order) for one array per input.
 
         Arrays of another numeric type or memory layout are converted; a float array is not taken where integers are
-        expected. Raises ValueError, naming the input, for one that is missing, unknown, or of another type or shape.
+        expected. Raises ValueError, naming the input, for one that is missing, unknown, or of another type or shape, and
+        TypeError where `inputs` is no mapping or `output_names` a single name.
         """
+        if isinstance(output_names, str):
+            raise TypeError(f"output_names is the string {output_names!r}: expected a list of names, or None for all")
         known = [info.name for info in self._graph.outputs]
         wanted = known if output_names is None else list(output_names)
         for name in wanted:
@@ -99,13 +111,15 @@ class Session:
         return self._core.profile() if self._core is not None else []
 
     def checked_inputs(self, inputs: Mapping[str, npt.ArrayLike]) -> dict[str, npt.NDArray[Any]]:
-        """The inputs as `run` uses them: converted, C-contiguous. Raises ValueError as `run` does."""
+        """The inputs as `run` uses them: converted, C-contiguous. Raises as `run` does."""
         return checked_inputs(self._graph.inputs, inputs)
 
 
 def checked_inputs(infos: Sequence[ValueInfo], inputs: Mapping[str, npt.ArrayLike]) -> dict[str, npt.NDArray[Any]]:
-    """One array per input, converted to its type, C-contiguous. Raises ValueError naming an input that does not fit."""
+    """One array per input, converted to its type, C-contiguous. Raises ValueError and TypeError as `Session.run` does."""
     names = [info.name for info in infos]
+    if not isinstance(inputs, Mapping):
+        raise TypeError(f"inputs is {type(inputs).__name__}: expected a mapping of input names to arrays ({_listed(names)})")
     for name in inputs:
         if name not in names:
             raise ValueError(f"there is no input {name!r}: expected {_listed(names)}")
@@ -115,25 +129,26 @@ def checked_inputs(infos: Sequence[ValueInfo], inputs: Mapping[str, npt.ArrayLik
     return {info.name: _converted(info, inputs[info.name]) for info in infos}
 
 
-def _opened(source: Source, backend: str) -> tuple[Graph, Mapping[str, Tensor], _core.Network | None]:
+def _opened(
+    source: Source, offset: int | None, backend: str, threads: int
+) -> tuple[Graph, Mapping[str, Tensor], _core.Network | None]:
     """Graph, tensors (for the reference) and network (for the core) of a source."""
-    if isinstance(source, Model):
-        source = CompressedModel(source.graph, source.tensors)
-    if isinstance(source, CompressedModel):
-        return _runnable(source.graph), source.tensors, source.network if backend == "core" else None
-    if isinstance(source, (bytes, bytearray, memoryview)):
-        return _opened_bytes(bytes(source), backend)
-    try:
-        return _opened_bytes(Path(source).read_bytes(), backend)
-    except (FormatError, UnsupportedError) as error:
-        raise type(error)(f"{os.fspath(source)}: {error}") from None
+    if isinstance(source, (CompressedModel, Model)):
+        if offset is not None:
+            raise ValueError(f"offset {offset!r}: a {type(source).__name__} has none, it is for files")
+        model = CompressedModel(source.graph, source.tensors) if isinstance(source, Model) else source
+        return _runnable(model.graph), model.tensors, model.network if backend == "core" else None
+    with errors_named(source, offset):
+        return _opened_bytes(read_source(source, offset), backend, threads)
 
 
-def _opened_bytes(data: bytes, backend: str) -> tuple[Graph, Mapping[str, Tensor], _core.Network | None]:
+def _opened_bytes(
+    data: bytes | memoryview, backend: str, threads: int
+) -> tuple[Graph, Mapping[str, Tensor], _core.Network | None]:
     if backend == "reference":
         model = from_bytes(data)
         return _runnable(model.graph), model.tensors, None
-    network = _core.Network(data)  # checks the file, and decodes every tensor straight into its kernels' layout
+    network = _core.Network(data, threads)  # checks the file, and decodes every tensor straight into its kernels' layout
     sections = read_container(data, _core.crc32c)
     if b"REPT" in sections:
         read_details(sections[b"REPT"])

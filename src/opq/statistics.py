@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from opq.quantization import BLOCK, ChannelScale, Float32, channel_rms, magnitudes
+from opq.quantization import BLOCK, ChannelScale, Float32, channel_scales, magnitudes
 
 HISTOGRAM_BINS = 4096
 HISTOGRAM_RANGE = 32.0  # in units of the mean nonzero magnitude; what lies beyond counts as the last bin
@@ -42,7 +42,7 @@ class LayerStatistics:
 
 def measure(name: str, weights: Float32, axis: int, channel_scale: ChannelScale, histogram: bool) -> LayerStatistics:
     """Statistics of `weights` (finite, float32, at least one element); `histogram` asks for the tail counts."""
-    scale = channel_rms(weights, axis) if channel_scale == "rms" else None
+    scale = channel_scales(weights, axis) if channel_scale == "rms" else None
     m = magnitudes(weights, scale, axis).ravel(order="K")
     nonzeros = int(np.count_nonzero(m))
     total = float(m.sum(dtype=np.float64))

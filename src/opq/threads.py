@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 
 MAX_THREADS = 1024
@@ -16,9 +17,16 @@ def available_cores() -> int:
 
 
 def checked_threads(threads: int | None) -> int:
-    """`threads`, or the available cores for None. May exceed the cores. Raises ValueError outside 1 to 1024."""
+    """`threads` (an integer of any type), or the available cores for None; may exceed the cores.
+
+    Raises ValueError for anything else, and outside 1 to 1024.
+    """
     if threads is None:
-        return available_cores()
-    if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= MAX_THREADS:
+        return min(available_cores(), MAX_THREADS)
+    try:
+        count = operator.index(threads)
+    except TypeError:
+        count = 0
+    if isinstance(threads, bool) or not 1 <= count <= MAX_THREADS:
         raise ValueError(f"threads {threads!r} is out of range: expected an integer from 1 to {MAX_THREADS}")
-    return threads
+    return count

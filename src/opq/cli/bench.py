@@ -13,13 +13,14 @@ from typing import Any
 from opq import _core
 from opq.benchmark import Engine, Run, measure, onnxruntime_engine
 from opq.cli.sources import load_inputs
-from opq.cli.tables import format_table, number, print_json, progress, quiet, shape
+from opq.cli.tables import format_table, number, print_json, printable, progress, quiet, shape
 from opq.compressed import load
-from opq.errors import FormatError, UnsupportedError
+from opq.errors import UnsupportedError
 from opq.onnx_export import export_onnx
 from opq.reference.container import read_container
 from opq.reference.graph_section import read_graph
 from opq.session import Session, argument, checked_inputs
+from opq.source import errors_named, read_source
 from opq.threads import checked_threads
 
 _EPILOG = """\
@@ -44,10 +45,10 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--threads", type=int, help="threads; default: the available cores")
     parser.add_argument("--against", choices=["onnxruntime"], help="another engine to run beside")
     parser.add_argument("--input", help=".npy or .npz file; default: random")
-    parser.add_argument("--batch", type=int, default=1, help="batch size of random input")
-    parser.add_argument("--runs", type=int, default=50, help="timed runs")
-    parser.add_argument("--warmup", type=int, default=5, help="runs before them")
-    parser.add_argument("--seed", type=int, default=0, help="seed of random input")
+    parser.add_argument("--batch", type=int, default=1, help="batch size of random input (default: %(default)s)")
+    parser.add_argument("--runs", type=int, default=50, help="timed runs (default: %(default)s)")
+    parser.add_argument("--warmup", type=int, default=5, help="runs before them (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of random input (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
     parser.set_defaults(run=run)
 
@@ -90,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
     ]  # fmt: skip
     header = ["engine", "median ms", "p90", "p99", "min", "first run", "init", "peak MB"]
     print(format_table(header, rows))
-    sizes = ", ".join(f"{name} {shape(x.shape)}" for name, x in inputs.items())
+    sizes = ", ".join(f"{printable(name)} {shape(x.shape)}" for name, x in inputs.items())
     print(f"\n{args.runs} runs, {threads} threads, {sessions[-1].instruction_set}, input {sizes}")
     if len(timings) > 1:
         print(f"opq takes {number(timings[0].median / timings[1].median)} of the time of {timings[1].engine}")
@@ -99,13 +100,11 @@ def run(args: argparse.Namespace) -> int:
 
 def _inputs(args: argparse.Namespace) -> dict[str, Any]:
     """The inputs for a file whose sections alone are read: loading the network is what will be measured."""
-    try:
-        section = read_container(Path(args.file).read_bytes(), _core.crc32c).get(b"GRPH")
+    with errors_named(args.file):
+        section = read_container(read_source(args.file), _core.crc32c).get(b"GRPH")
         if section is None:
             raise UnsupportedError("tensors without a graph: there is nothing to run")
         infos = read_graph(section).inputs
-    except (FormatError, UnsupportedError) as error:
-        raise type(error)(f"{args.file}: {error}") from None
     return checked_inputs(infos, load_inputs(args.input, [argument(i) for i in infos], args.batch, args.seed))
 
 

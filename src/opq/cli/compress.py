@@ -5,12 +5,15 @@ from __future__ import annotations
 import argparse
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from opq.cli.report_tables import layer_table, totals_lines
 from opq.cli.sources import load_source
 from opq.cli.tables import print_json, progress, quiet
 from opq.compression import compress
+from opq.errors import BudgetError
+from opq.quantization import Rounding
+from opq.rounding import DenseTensors
 
 _EPILOG = """\
 budgets (one of):
@@ -41,6 +44,20 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--size", help="bytes of the file, e.g. 2MB")
     parser.add_argument("--sparsity", type=float, help="share of zeros, 0 to 1; needs --bits")
     parser.add_argument("--bits", type=int, help="bits of the codebook, 2 to 8")
+    parser.add_argument(
+        "--dense",
+        choices=get_args(DenseTensors),
+        default="auto",
+        help="rounding of what is not quantized: scales and biases to float16 (auto), nothing, or every float tensor"
+        " (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--rounding",
+        choices=get_args(Rounding),
+        default="nearest",
+        help="codes nearest to the weights, or of the least error + lambda * bits (rate; for --ratio and --size)"
+        " (default: %(default)s)",
+    )
     parser.add_argument("--quiet", action="store_true", help="no progress and no table")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     parser.set_defaults(run=run)
@@ -54,7 +71,15 @@ def run(args: argparse.Namespace) -> int:
     say = quiet if args.quiet else progress
     say(f"reading {args.source}")
     source = load_source(args.source)
-    result = compress(source, ratio=args.ratio, size=args.size, sparsity=args.sparsity, bits=args.bits, progress=say)
+    try:
+        result = compress(
+            source, ratio=args.ratio, size=args.size, sparsity=args.sparsity, bits=args.bits, dense=args.dense,
+            rounding=args.rounding, progress=say,
+        )  # fmt: skip
+    except BudgetError:  # about the options
+        raise
+    except ValueError as error:
+        raise type(error)(f"{args.source}: {error}") from None
     result.save(args.output)
     say(f"wrote {args.output} in {time.perf_counter() - started:.1f} s")
     report: dict[str, Any] = result.report

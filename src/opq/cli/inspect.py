@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 
 from opq.cli.report_tables import layer_table, totals_lines
-from opq.cli.tables import format_table, print_json, shape
+from opq.cli.tables import format_table, print_json, printable, shape
 from opq.compressed import load
 from opq.quantization import QuantizedTensor
 
@@ -41,7 +42,10 @@ def run(args: argparse.Namespace) -> int:
     dense = {name: t for name, t in model.tensors.items() if not isinstance(t, QuantizedTensor)}
     infos = {} if model.graph is None else {"input": model.graph.inputs, "output": model.graph.outputs}
     if args.json:
-        tensors = [{"name": n, "dtype": str(t.dtype), "shape": list(t.shape), "bytes": t.nbytes} for n, t in dense.items()]
+        tensors = [
+            {"name": n, "dtype": str(t.dtype), "shape": list(t.shape), "codec": e.codec, "bytes": e.bytes}
+            for n, t, e in ((n, t, model.entries[n]) for n, t in dense.items())
+        ]
         values = {
             f"{kind}s": [{"name": info.name, "type": info.type, "shape": list(info.shape)} for info in some]
             for kind, some in infos.items()
@@ -50,17 +54,22 @@ def run(args: argparse.Namespace) -> int:
         return 0
     for kind, some in infos.items():
         for info in some:
-            print(f"{kind:<12} {info.name}  {info.type}  {shape(['?' if d is None else d for d in info.shape])}")
+            dims = shape(["?" if d is None else d for d in info.shape])
+            print(printable(f"{kind:<12} {info.name}  {info.type}  {dims}"))
     if model.graph is not None:
         print(f"nodes        {len(model.graph.nodes)}\n")
     if report["layers"]:
         print(layer_table(report), end="\n\n")
     if dense and model.graph is None:
-        rows = [[name, str(t.dtype), shape(t.shape), str(t.nbytes)] for name, t in dense.items()]
-        print(format_table(["dense tensor", "type", "shape", "bytes"], rows), end="\n\n")
+        rows = [
+            [name, str(t.dtype), shape(t.shape), model.entries[name].codec, str(model.entries[name].bytes)]
+            for name, t in dense.items()
+        ]
+        print(format_table(["dense tensor", "type", "shape", "codec", "bytes"], rows, left=4), end="\n\n")
     elif dense:
-        print(
-            f"dense        {len(dense)} tensors, {sum(t.nbytes for t in dense.values()):,} bytes (biases, scales, small layers)"
-        )
+        entries = [model.entries[name] for name in dense]
+        codecs = ", ".join(f"{count} {codec}" for codec, count in Counter(entry.codec for entry in entries).items())
+        size = sum(entry.bytes for entry in entries)
+        print(f"dense        {len(dense)} tensors, {size:,} bytes: {codecs} (biases, scales, small layers)")
     print("\n".join(totals_lines(report)))
     return 0

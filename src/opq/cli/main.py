@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import opq
 from opq.cli import bench, compress, export, inspect, run, verify
+from opq.cli.tables import printable
 
 _EPILOG = """\
 examples:
@@ -43,22 +44,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status: int = args.run(args)
         sys.stdout.flush()
         return status
-    except BrokenPipeError:
-        # The reader of a pipe has gone; point stdout elsewhere so that the interpreter's own flush does not complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except KeyboardInterrupt:
         print("opq: interrupted", file=sys.stderr)
         return 130
     except (ValueError, OSError, ImportError) as error:
+        if isinstance(error, BrokenPipeError) and error.filename is None:  # the reader of standard output has enough
+            _drop_output()
+            return 0
         print(f"opq: {_one_line(error)}", file=sys.stderr)
+        _drop_output()
         return 1
     except MemoryError:
         print("opq: not enough memory", file=sys.stderr)
         return 1
 
 
+def _drop_output() -> None:
+    """What standard output does not take is dropped, so that the interpreter's own flush at the end does not complain."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _one_line(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror and error.filename:
-        return f"{error.filename}: {error.strerror}"
-    return " ".join(str(error).split()) or type(error).__name__
+        return printable(f"{error.filename}: {error.strerror}")
+    return printable(" ".join(str(error).split())) or type(error).__name__

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from opq.cli.tables import format_table, number, shape
+from opq.cli.tables import format_table, number, printable, shape
 
 
 def layer_table(report: dict[str, Any]) -> str:
@@ -27,7 +27,7 @@ def totals_lines(report: dict[str, Any]) -> list[str]:
     """Sizes and the three rates, each with what it counts."""
     totals = report["totals"]
     budget = report["budget"] if isinstance(report["budget"], dict) else {}
-    lines = [f"budget       {', '.join(f'{key} {value:g}' for key, value in budget.items())}"] if budget else []
+    lines = [f"budget       {', '.join(f'{printable(key)} {value:g}' for key, value in budget.items())}"] if budget else []
     lines += [
         f"weights      {totals['weights']:,}, of which {totals['quantized_weights']:,} quantized, "
         f"{100 * totals['sparsity']:.1f} % of these zero",

@@ -34,6 +34,8 @@ def load_inputs(path: str | None, arguments: Sequence[Argument], batch: int, see
     Dimensions that are not fixed take `batch` where they come first and 1 elsewhere for random input.
     """
     if path is None:
+        if batch < 1 or seed < 0:
+            raise ValueError(f"--batch {batch} --seed {seed}: expected at least 1 and 0")
         return {argument.name: _random(argument, batch, seed) for argument in arguments}
     if Path(path).suffix.lower() == ".npz":
         return load_npz(path)
@@ -52,6 +54,9 @@ def _random(argument: Argument, batch: int, seed: int) -> npt.NDArray[Any]:
     if any(not isinstance(d, int) for d in argument.shape[1:]):
         raise ValueError(f"input {argument.name!r} has shape {argument.shape}: give --input, its size is not fixed")
     rng = np.random.default_rng(seed)
-    if argument.type != "tensor(float)":
-        return np.zeros(dims, dtype=np.int64)
-    return rng.standard_normal(dims, dtype=np.float32)
+    try:
+        if argument.type != "tensor(float)":
+            return np.zeros(dims, dtype=np.int64)
+        return rng.standard_normal(dims, dtype=np.float32)
+    except ValueError:
+        raise ValueError(f"--batch {batch}: input {argument.name!r} would be larger than memory can be") from None

@@ -10,7 +10,7 @@ from typing import Any
 
 def format_table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
     """A table with a header line: the first `left` columns are aligned left, the others right."""
-    lines = [list(header), *map(list, rows)]
+    lines = [list(header), *([printable(cell) for cell in row] for row in rows)]
     widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
     texts = [
         "  ".join(cell.ljust(w) if i < left else cell.rjust(w) for i, (cell, w) in enumerate(zip(line, widths, strict=True)))
@@ -27,11 +27,16 @@ def print_json(value: Any) -> None:
 
 def progress(line: str) -> None:
     """A line on standard error, which leaves standard output to the result."""
-    print(f"opq: {line}", file=sys.stderr, flush=True)
+    print(f"opq: {printable(line)}", file=sys.stderr, flush=True)
 
 
 def quiet(line: str) -> None:
     """Says nothing."""
+
+
+def printable(text: str) -> str:
+    """The text on one line: names in files may hold line breaks and control characters, which become escapes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def number(value: float | None, digits: int = 3) -> str:

@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 from opq.cli.sources import load_inputs
-from opq.cli.tables import format_table, number, print_json, progress, quiet
+from opq.cli.tables import format_table, number, print_json, printable, progress, quiet
 from opq.compressed import load
 from opq.onnx_import import load_onnx
 from opq.session import Session
@@ -38,8 +38,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--onnx", help="the dense network that was compressed: compares the outputs")
     parser.add_argument("--input", help=".npy or .npz file; default: random")
     parser.add_argument("--threads", type=int, help="threads; default: the available cores")
-    parser.add_argument("--batch", type=int, default=1, help="batch size of random input")
-    parser.add_argument("--seed", type=int, default=0, help="seed of random input")
+    parser.add_argument("--batch", type=int, default=1, help="batch size of random input (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of random input (default: %(default)s)")
     parser.add_argument("--all", action="store_true", help="a line for every node, not one per operator")
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
     parser.set_defaults(run=run)
@@ -82,7 +82,7 @@ def _lines(result: Verification, differences: list[OutputDifference], every_node
     for d in differences:
         agreement = "" if d.agreement is None else f", same largest element in {100 * d.agreement:.1f} % of rows"
         lines.append(
-            f"compressed against dense, {d.name}: largest difference {number(d.largest)}, mean {number(d.mean)}, "
+            f"compressed against dense, {printable(d.name)}: largest difference {number(d.largest)}, mean {number(d.mean)}, "
             f"signal to noise {d.signal_to_noise:.1f} dB{agreement}"
         )
     return lines

@@ -1,7 +1,8 @@
-"""The code streams of docs/format.md, encoder and decoder: packed bits, and static range asymmetric numeral coding (rANS).
+"""The code streams of docs/format.md, encoders and decoders: packed bits, static range asymmetric numeral coding (rANS), and
+the grouped stream of `opq.reference.grouped`.
 
-Both take and give the codes of one tensor as int8 [n], n >= 1, with values -levels..levels. Decoders raise FormatError for
-any stream that an encoder of this format cannot have written.
+They take the codes of one tensor as int8, one or more, with values -levels..levels, and give them as int8 [n]. Decoders raise
+FormatError for any stream that an encoder of this format cannot have written.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from opq.errors import FormatError
+from opq.reference.grouped.stream import decode_grouped, encode_grouped, layout
 
 Codes = npt.NDArray[np.int8]
 
@@ -20,12 +22,16 @@ _LOW = 1 << 16  # states live in [2^16, 2^32)
 
 
 def encode(codes: Codes, levels: int, codec: str) -> bytes:
-    """The stream of `codes` in the codec "packed" or "rans0"."""
-    return {"packed": _encode_packed, "rans0": _encode_rans}[codec](codes, levels)
+    """The stream of `codes` in the codec "packed", "rans0", or "grouped", which looks at their shape."""
+    if codec == "grouped":
+        return encode_grouped(codes.ravel(), *layout(codes.shape))
+    return {"packed": _encode_packed, "rans0": _encode_rans}[codec](codes.ravel(), levels)
 
 
 def decode(data: bytes | memoryview, count: int, levels: int, codec: str) -> Codes:
     """The `count` codes in a stream. Raises FormatError when it is damaged."""
+    if codec == "grouped":
+        return decode_grouped(data, count, -levels, levels).astype(np.int8)
     return {"packed": _decode_packed, "rans0": _decode_rans}[codec](data, count, levels)
 
 

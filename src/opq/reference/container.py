@@ -35,7 +35,7 @@ def write_container(sections: Mapping[bytes, bytes], checksum: Checksum = crc32c
     return header + struct.pack("<I", checksum(header)) + table + body
 
 
-def read_container(data: bytes, checksum: Checksum = crc32c) -> dict[bytes, memoryview]:
+def read_container(data: bytes | memoryview, checksum: Checksum = crc32c) -> dict[bytes, memoryview]:
     """The known sections of a file, checked. Raises FormatError, saying what is wrong."""
     view = memoryview(data)
     if len(view) < _HEADER.size:

@@ -14,19 +14,23 @@ import numpy.typing as npt
 from opq.errors import FormatError
 from opq.quantization import MAX_LEVELS, QuantizedTensor
 from opq.reference.binary import Reader, pack_string
+from opq.reference.half_precision import HALVES, Float32, exact_half, narrow, widen
 
 Tensor = npt.NDArray[Any] | QuantizedTensor
 Encoder = Callable[[npt.NDArray[np.int8], int, str], bytes]
 Decoder = Callable[[bytes | memoryview, int, int, str], npt.NDArray[np.int8]]
 
 _TYPES: dict[int, np.dtype[Any]] = {1: np.dtype("<f4"), 2: np.dtype("<i4"), 3: np.dtype("<i8")}
-CODECS = ("raw", "packed", "rans0")
+CODECS = {0: "raw", 1: "packed", 2: "rans0", 3: "grouped", 4: "float16", 5: "bfloat16"}
+_NUMBERS = {codec: number for number, codec in CODECS.items()}
+_CODE_CODECS = ("packed", "rans0", "grouped")
+_FLOAT_BYTES = {"raw": 4, "float16": 2, "bfloat16": 2}  # of one number, by the codecs that float32 tensors and scales have
 _NO_AXIS = 255
 _MAX_RANK = 8
 _MAX_TENSORS = 1_000_000
 _MAX_ELEMENTS = 1 << 36
-# Codes that a few bytes may declare, in one rans0 tensor and in all coded tensors together, and per byte more of them.
-_MAX_CODES, _MAX_ALL_CODES, _CODES_PER_BYTE = 1 << 24, 1 << 28, 512
+# Codes that a few bytes may declare, in one tensor as in all coded tensors together, and per byte more of them.
+_MAX_CODES, _CODES_PER_BYTE = 1 << 24, 512
 
 
 @dataclass(frozen=True)
@@ -38,29 +42,34 @@ class TensorEntry:
 
 
 def write_tensors(tensors: Mapping[str, Tensor], encode: Encoder) -> tuple[bytes, bytes]:
-    """(TENS, DATA). Codes take the smaller of the two code streams."""
+    """(TENS, DATA). Codes take the shortest stream that readers accept, floats two bytes each where these hold them exactly."""
     directory, payloads = [struct.pack("<I", len(tensors))], []
+    coded = written = 0  # codes and bytes so far
     for name, tensor in tensors.items():
         if isinstance(tensor, QuantizedTensor):
+            coded += tensor.codes.size
+            # Packed codes always pass: they are less than 512 to a byte.
+            most = max(tensor.codes.size - _MAX_CODES, coded - _MAX_CODES - _CODES_PER_BYTE * written)
+            streams = ((encode(np.ascontiguousarray(tensor.codes), tensor.levels, codec), codec) for codec in _CODE_CODECS)
             stream, codec = min(
-                ((encode(tensor.codes.ravel(), tensor.levels, codec), CODECS.index(codec)) for codec in CODECS[1:]),
-                key=lambda choice: len(choice[0]),
+                (choice for choice in streams if most <= _CODES_PER_BYTE * len(choice[0])), key=lambda choice: len(choice[0])
             )
-            scale = b"" if tensor.scale is None else tensor.scale.astype("<f4").tobytes()
+            scale, scale_codec = (b"", "raw") if tensor.scale is None else _pack_floats(tensor.scale)
             axis = _NO_AXIS if tensor.axis is None else tensor.axis
             payload, dtype = scale + stream, 1
-            extra = struct.pack("<fHBB", tensor.step, tensor.levels, axis, 0)
+            extra = struct.pack("<fHBB", tensor.step, tensor.levels, axis, _NUMBERS[scale_codec])
         else:
-            dtype = next((code for code, kind in _TYPES.items() if kind == tensor.dtype), 0)
+            dtype, extra = next((code for code, kind in _TYPES.items() if kind == tensor.dtype), 0), b""
             if not dtype:
                 raise FormatError(f"tensor {name!r}: the format has no element type {tensor.dtype}")
-            payload, extra, codec = np.ascontiguousarray(tensor, dtype=_TYPES[dtype]).tobytes(), b"", 0
+            payload, codec = _pack_floats(tensor) if dtype == 1 else (tensor.astype(_TYPES[dtype]).tobytes(), "raw")
         if len(tensor.shape) > _MAX_RANK or not name:
             raise FormatError(f"tensor {name!r}: the format needs a name and at most {_MAX_RANK} dimensions")
-        header = struct.pack("<BBBB", dtype, codec, len(tensor.shape), 0)
+        header = struct.pack("<BBBB", dtype, _NUMBERS[codec], len(tensor.shape), 0)
         dims = struct.pack(f"<{len(tensor.shape)}QQ", *tensor.shape, len(payload))
         directory.append(pack_string(name) + header + dims + extra)
         payloads.append(payload)
+        written += len(payload)
     return b"".join(directory), b"".join(payloads)
 
 
@@ -72,9 +81,10 @@ def read_tensors(directory: memoryview, data: memoryview, decode: Decoder) -> tu
     position = coded = 0
     for _ in range(reader.count("I", _MAX_TENSORS, 14, "tensors")):
         name = reader.string()
-        dtype, codec, rank, zero = (reader.field("B") for _ in range(4))
-        if not name or name in tensors or dtype not in _TYPES or codec >= len(CODECS) or rank > _MAX_RANK or zero:
+        dtype, number, rank, zero = (reader.field("B") for _ in range(4))
+        if not name or name in tensors or dtype not in _TYPES or number not in CODECS or rank > _MAX_RANK or zero:
             raise FormatError(f"tensor {name!r}: repeated, or its type, codec or rank is unknown")
+        codec = CODECS[number]
         shape = tuple(reader.field("Q") for _ in range(rank))
         count = math.prod(shape)
         # The product is bounded with zeros left out, so that no order of multiplication can overflow in any reader.
@@ -85,40 +95,61 @@ def read_tensors(directory: memoryview, data: memoryview, decode: Decoder) -> tu
             raise FormatError(f"tensor {name!r}: its payload of {size} bytes reaches beyond the end of the data")
         payload = data[position : position + size]
         position += size
-        if codec:
+        if codec != "raw" and dtype != 1:
+            raise FormatError(f"tensor {name!r}: codec {codec} is for float32 only")
+        if codec in _CODE_CODECS:
             coded += count
-            if coded > _MAX_ALL_CODES + _CODES_PER_BYTE * len(data):
+            if coded > _MAX_CODES + _CODES_PER_BYTE * len(data):
                 raise FormatError(f"tensor {name!r}: {coded} codes so far are more than the format allows")
-            tensors[name] = _read_codes(name, reader, payload, shape, count, CODECS[codec], dtype, decode)
-        elif size != count * _TYPES[dtype].itemsize:
+            tensors[name] = _read_codes(name, reader, payload, shape, count, codec, decode)
+        elif size != count * (_FLOAT_BYTES[codec] if dtype == 1 else _TYPES[dtype].itemsize):
             raise FormatError(f"tensor {name!r}: a payload of {size} bytes for {count} elements")
+        elif dtype == 1:
+            tensors[name] = _unpack_floats(payload, codec).reshape(shape)
         else:
             array = np.frombuffer(payload, dtype=_TYPES[dtype]).reshape(shape)
             tensors[name] = array.astype(array.dtype.newbyteorder("="))
-        entries[name] = TensorEntry(CODECS[codec], size)
+        entries[name] = TensorEntry(codec, size)
     reader.finish()
     if position != len(data):
         raise FormatError(f"{len(data) - position} bytes of data belong to no tensor")
     return tensors, entries
 
 
+def _pack_floats(values: Float32) -> tuple[bytes, str]:
+    """The shortest payload that holds every value exactly, and its codec."""
+    half = exact_half(values)
+    if half is None:
+        return values.astype("<f4").tobytes(), "raw"
+    return narrow(values, half).astype("<u2").tobytes(), half
+
+
+def _unpack_floats(payload: memoryview, codec: str) -> Float32:
+    if codec in HALVES:
+        return widen(np.frombuffer(payload, dtype="<u2").astype(np.uint16), codec)
+    return np.frombuffer(payload, dtype="<f4").astype(np.float32)
+
+
 def _read_codes(
-    name: str, reader: Reader, payload: memoryview, shape: tuple[int, ...], count: int, codec: str, dtype: int, decode: Decoder
+    name: str, reader: Reader, payload: memoryview, shape: tuple[int, ...], count: int, codec: str, decode: Decoder
 ) -> QuantizedTensor:
-    step, levels, axis, zero = reader.float32(), reader.field("H"), reader.field("B"), reader.field("B")
-    if dtype != 1 or not count or not (math.isfinite(step) and step > 0) or not 1 <= levels <= MAX_LEVELS or zero:
+    step, levels, axis = reader.float32(), reader.field("H"), reader.field("B")
+    scale_codec = CODECS.get(reader.field("B"), "")
+    if not count or not (math.isfinite(step) and step > 0) or not 1 <= levels <= MAX_LEVELS:
         raise FormatError(f"tensor {name!r}: step {step}, {levels} levels and {count} elements do not make a codebook tensor")
     if axis != _NO_AXIS and axis >= len(shape):
         raise FormatError(f"tensor {name!r}: channel axis {axis} with {len(shape)} dimensions")
+    if scale_codec not in _FLOAT_BYTES or (axis == _NO_AXIS and scale_codec != "raw"):
+        raise FormatError(f"tensor {name!r}: the codec of its channel scales is unknown")
     scale = None
     if axis != _NO_AXIS:
-        if len(payload) < 4 * shape[axis]:
+        size = _FLOAT_BYTES[scale_codec] * shape[axis]
+        if len(payload) < size:
             raise FormatError(f"tensor {name!r}: the channel scales are truncated")
-        scale = np.frombuffer(payload, dtype="<f4", count=shape[axis]).astype(np.float32)
-        payload = payload[4 * shape[axis] :]
+        scale, payload = _unpack_floats(payload[:size], scale_codec), payload[size:]
         if not np.isfinite(scale).all():
             raise FormatError(f"tensor {name!r}: a channel scale is not finite")
-    if codec == "rans0" and count > _MAX_CODES + _CODES_PER_BYTE * len(payload):
+    if codec != "packed" and count > _MAX_CODES + _CODES_PER_BYTE * len(payload):
         raise FormatError(f"tensor {name!r}: {count} elements in {len(payload)} bytes are more than the format allows")
     try:
         codes = decode(payload, count, levels, codec)

@@ -1,0 +1,476 @@
+// The number of nonzeros of a group in row i and column j is modelled with the density 1 / (1 + exp(-(base + r_i +
+// c_j))). The likelihood of a row's scale depends on the row's sum of nonzeros alone, and that of a column's on the
+// column's sum: so scales are found from the sums, rows and columns in turn, each with its price in bits.
+#include "format/grouped/fit.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstdlib>
+#include <limits>
+#include <map>
+#include <mutex>
+#include <optional>
+
+#include "format/grouped/magnitudes.h"
+#include "format/grouped/signs.h"
+
+namespace opq::grouped {
+namespace {
+
+constexpr int64_t kBit = 1 << 16;  // costs are in 1/65536 bit
+constexpr int64_t kLog2E = 94548;
+constexpr int64_t kLogit = 11818;  // what a nonzero is cheaper by in the next bucket: log2(e) / 8
+constexpr int kRounds = 3;
+// Of a scale's bits: more where counts are overdispersed and the sums say less than the model thinks.
+constexpr std::array<int, 3> kPrices = {1, 2, 4};
+constexpr int kScales = 2 * kLargestScale + 1;
+
+// About what the parameters' coder takes for a difference.
+int64_t difference_cost(int difference) {
+  return difference == 0 ? kBit : kBit * (1 + 2 * std::bit_width(static_cast<unsigned>(std::abs(difference))));
+}
+
+int64_t parameter_cost(const Parameters& p) { return 8 * static_cast<int64_t>(encode_parameters(p).size()) * kBit; }
+
+// The place of the smallest of cost(0), cost(1), ...; the first of equals.
+template <typename Cost>
+int argmin(int size, const Cost& cost_of) {
+  int best = 0;
+  int64_t least = cost_of(0);
+  for (int i = 1; i < size; ++i) {
+    if (const int64_t here = cost_of(i); here < least) best = i, least = here;
+  }
+  return best;
+}
+
+// Bits of each symbol, from how often it occurred before, every one once more than that.
+template <int kSymbols, typename Symbols>
+std::array<int64_t, kSymbols> prices(const Symbols& symbols, int first) {
+  std::array<int64_t, kSymbols> counts;
+  counts.fill(1);
+  for (const auto symbol : symbols) ++counts[symbol - first];
+  const int64_t total = static_cast<int64_t>(symbols.size()) + kSymbols;
+  const auto log = [](int64_t count) { return log2_cost(static_cast<uint32_t>(std::min<int64_t>(65536, count))); };
+  std::array<int64_t, kSymbols> result;
+  for (int s = 0; s < kSymbols; ++s) result[s] = log(total) - log(counts[s]);
+  return result;
+}
+
+// The scale of every row given those of the columns, or the reverse; moves the base so that their median is 0.
+//
+// -log2 P(row) = sum over columns of trials * zero_cost(bucket) - sum * (gain of a nonzero in that bucket), the last
+// term linear in the scale: but for the buckets at the ends, which scales that lead beyond them are kept out of.
+std::vector<int8_t> scales_along(const std::vector<uint64_t>& sums, const std::vector<int8_t>& across,
+                                 const std::vector<int8_t>& before, int& base, int unit, int trials, int price) {
+  std::array<int64_t, kScales> numbers{};
+  for (const int8_t scale : across) ++numbers[scale + kLargestScale];
+  const auto bits = prices<kScales>(before, -kLargestScale);
+  std::vector<int> candidates;
+  std::vector<int64_t> fixed;  // by candidate: all but the linear term
+  for (int scale = -kLargestScale; scale <= kLargestScale; ++scale) {
+    if (base + unit * scale < 0 || base + unit * scale >= kBuckets) continue;
+    int64_t empty = 0;
+    for (int other = -kLargestScale; other <= kLargestScale; ++other) {
+      const int bucket = std::clamp(base + unit * (scale + other), 0, kBuckets - 1);
+      empty += numbers[other + kLargestScale] * cost(static_cast<uint32_t>(65536 - densities()[bucket]), 16);
+    }
+    candidates.push_back(scale);
+    fixed.push_back(empty * trials + price * bits[scale + kLargestScale]);
+  }
+  std::map<uint64_t, int> best;  // by sum
+  std::vector<int8_t> result(sums.size());
+  std::array<std::size_t, kScales> histogram{};
+  for (std::size_t i = 0; i < sums.size(); ++i) {
+    const auto [found, is_new] = best.try_emplace(sums[i]);
+    if (is_new) {
+      const int64_t sum = static_cast<int64_t>(sums[i]);
+      found->second = candidates[argmin(static_cast<int>(candidates.size()),
+                                        [&](int c) { return fixed[c] - sum * (kLogit * unit) * candidates[c]; })];
+    }
+    result[i] = static_cast<int8_t>(found->second);
+    ++histogram[found->second + kLargestScale];
+  }
+  int middle = -kLargestScale;
+  for (std::size_t below = 0; (below += histogram[middle + kLargestScale]) <= (sums.size() - 1) / 2;) ++middle;
+  base = std::clamp(base + unit * middle, 0, kBuckets - 1);
+  for (int8_t& scale : result) scale = static_cast<int8_t>(std::clamp(scale - middle, -kLargestScale, kLargestScale));
+  return result;
+}
+
+// Which scales there are, how coarse they are, and how much their bits count.
+struct Choice {
+  bool rows, columns;
+  int unit = kScaleUnits[0];
+  int price = kPrices[0];
+};
+
+struct Fitted {
+  int64_t cost;  // of all but masks and signs
+  Choice choice;
+  Parameters parameters;
+};
+
+class Fit {
+ public:
+  Fit(const Source& source, CodeLayout layout, const Parallel& parallel)
+      : source_(source), parallel_(parallel), start_(source.count, layout.row_length) {
+    start_.kernel = layout.kernel;
+    measure();
+  }
+
+  Parameters best() {
+    std::optional<Fitted> best;
+    const auto try_choice = [&](const Choice& choice) {
+      Fitted fitted = fit(choice);
+      if (!best || fitted.cost < best->cost) best = std::move(fitted);
+    };
+    for (const bool rows : {false, true}) {
+      if (rows && start_.rows() > kMostScales) break;
+      for (const bool columns : {false, true}) try_choice({rows, columns});
+    }
+    if (best->choice.rows || best->choice.columns) {
+      const Choice with_scales = best->choice;
+      for (std::size_t i = 1; i < kScaleUnits.size(); ++i) {
+        Choice choice = with_scales;
+        choice.unit = kScaleUnits[i];
+        try_choice(choice);
+      }
+      const Choice with_unit = best->choice;
+      for (std::size_t i = 1; i < kPrices.size(); ++i) {
+        Choice choice = with_unit;
+        choice.price = kPrices[i];
+        try_choice(choice);
+      }
+    }
+    Parameters p = std::move(best->parameters);
+    if (p.kernel != 0) fit_masks(p);
+    fit_signs(p);
+    return p;
+  }
+
+ private:
+  // Runs use(values, rows, row_length) over all rows, chunk by chunk, on all threads.
+  template <typename Use>
+  void for_chunks(const Parameters& p, const Use& use) const {
+    const uint64_t rows = p.rows(), step = p.rows_per_chunk();
+    std::vector<std::vector<int32_t>> buffers(static_cast<std::size_t>(parallel_.threads));
+    parallel_.run(static_cast<int>(p.chunks()), [&](int chunk, int thread) {
+      const uint64_t first = chunk * step, here = std::min(step, rows - first);
+      std::vector<int32_t>& values = buffers[thread];
+      values.resize(here * p.row_length);
+      source_.load(first * p.row_length, values.size(), values.data());
+      use(values.data(), first, here);
+    });
+  }
+
+  // Sums of nonzeros and of signs, and the largest token.
+  void measure() {
+    const uint32_t length = start_.row_length;
+    const int trials = std::max(1, start_.kernel);
+    row_sums_.resize(start_.rows());
+    column_sums_.resize(start_.columns());
+    negative_.resize(start_.columns());
+    std::mutex mutex;
+    for_chunks(start_, [&](const int32_t* values, uint64_t first, uint64_t rows) {
+      std::vector<uint64_t> sums(start_.columns()), negative(start_.columns());
+      uint32_t largest = 0;
+      for (uint64_t row = 0; row < rows; ++row) {
+        uint64_t sum = 0;
+        for (uint32_t column = 0; column < length; ++column) {
+          const int32_t value = values[row * length + column];
+          sum += value != 0;
+          sums[column / trials] += value != 0;
+          negative[column / trials] += value < 0;
+          const uint32_t magnitude = value < 0 ? 0u - static_cast<uint32_t>(value) : static_cast<uint32_t>(value);
+          largest = std::max(largest, magnitude);
+        }
+        row_sums_[first + row] = sum;
+      }
+      const std::lock_guard lock(mutex);
+      for (std::size_t i = 0; i < sums.size(); ++i) column_sums_[i] += sums[i], negative_[i] += negative[i];
+      largest_ = std::max(largest_, largest);
+    });
+    for (const uint64_t sum : row_sums_) nonzeros_ += sum;
+    tokens_ = largest_ == 0 ? 0 : token_of(largest_ - 1) + 1;
+    const int64_t ones = static_cast<int64_t>(nonzeros_);
+    const int64_t zeros = static_cast<int64_t>(start_.rows() * length) - ones;
+    start_.base = argmin(kBuckets, [&](int b) {
+      const uint32_t density = static_cast<uint32_t>(densities()[b]);
+      return zeros * cost(65536 - density, 16) + ones * cost(density, 16);
+    });
+    start_.tokens = tokens_;
+  }
+
+  Parameters with_scales(const Choice& choice) const {
+    Parameters p = start_;
+    p.scale_unit = choice.unit;
+    const int trials = std::max(1, p.kernel);
+    std::vector<int8_t> rows(p.rows()), columns(p.columns());
+    for (int i = 0; i < kRounds; ++i) {
+      const int price = i > 0 ? choice.price : 0;
+      if (choice.rows) rows = scales_along(row_sums_, columns, rows, p.base, choice.unit, trials, price);
+      if (choice.columns) columns = scales_along(column_sums_, rows, columns, p.base, choice.unit, trials, price);
+    }
+    if (choice.rows) p.row_scale = std::move(rows);
+    if (choice.columns) p.column_scale = std::move(columns);
+    return p;
+  }
+
+  // Of [bucket][count][token + 1], where token 0 stands for the groups themselves.
+  using Histogram = std::vector<int64_t>;
+  std::size_t cell(int bucket, int count) const {
+    return (static_cast<std::size_t>(bucket) * (kMaxGroup + 1) + static_cast<std::size_t>(count)) *
+           static_cast<std::size_t>(tokens_ + 1);
+  }
+
+  Histogram count(const Parameters& p) const {
+    const std::vector<uint32_t> places = p.places();
+    const std::vector<int32_t> group_scale = p.group_scale(places);
+    const int size = p.group();
+    const uint32_t length = p.row_length, width = p.groups_per_row();
+    Histogram result(cell(kBuckets, 0));
+    std::mutex mutex;
+    for_chunks(p, [&](const int32_t* values, uint64_t first, uint64_t rows) {
+      Histogram histogram(result.size());
+      for (uint64_t row = 0; row < rows; ++row) {
+        const int32_t* codes = values + row * length;
+        const int scale = p.row_scale.empty() ? 0 : p.row_scale[first + row];
+        for (uint32_t group = 0; group < width; ++group) {
+          uint8_t tokens[kMaxGroup];
+          int nonzeros = 0;
+          const uint32_t* place = places.data() + static_cast<std::size_t>(group) * size;
+          for (int i = 0; i < size; ++i) {
+            const int32_t code = place[i] < length ? codes[place[i]] : 0;
+            const uint32_t magnitude = code < 0 ? 0u - static_cast<uint32_t>(code) : static_cast<uint32_t>(code);
+            tokens[nonzeros] = static_cast<uint8_t>(token_of(magnitude - 1));  // of 0: overwritten by the next
+            nonzeros += code != 0;
+          }
+          int64_t* here = histogram.data() + cell(p.bucket(scale, group_scale[group]), nonzeros);
+          ++here[0];
+          for (int i = 0; i < nonzeros; ++i) ++here[tokens[i] + 1];
+        }
+      }
+      const std::lock_guard lock(mutex);
+      for (std::size_t i = 0; i < result.size(); ++i) result[i] += histogram[i];
+    });
+    return result;
+  }
+
+  Fitted fit(const Choice& choice) const {
+    Parameters p = with_scales(choice);
+    const Histogram histogram = count(p);
+    const auto count_cost = [&](int dispersion) {
+      const CountFrequencies& frequencies = count_frequencies(p.group(), dispersion);
+      int64_t total = 0;
+      for (int b = 0; b < kBuckets; ++b) {
+        for (int c = 0; c <= p.group(); ++c) total += histogram[cell(b, c)] * cost(frequencies[b][c]);
+      }
+      return total;
+    };
+    p.dispersion = argmin(kDispersions, count_cost);
+    const int64_t counts = count_cost(p.dispersion);
+    if (tokens_ < 2) return {counts + parameter_cost(p), choice, std::move(p)};
+
+    std::optional<Fitted> best;
+    for (const int density_classes : {1, 3, 5}) {
+      const auto boundaries = density_boundaries(histogram, p, density_classes);
+      if (!boundaries) continue;
+      for (const int count_classes : {1, 3, 5}) {
+        Parameters option = p;
+        option.boundaries = *boundaries;
+        option.count_classes = count_classes;
+        const int64_t total = counts + fit_hazards(histogram, option) + parameter_cost(option);
+        if (!best || total < best->cost) best = Fitted{total, choice, std::move(option)};
+      }
+    }
+    return std::move(*best);
+  }
+
+  // First buckets of the classes that split the nonzero codes evenly; nothing where a class would be empty.
+  std::optional<std::vector<uint8_t>> density_boundaries(const Histogram& histogram, const Parameters& p,
+                                                         int classes) const {
+    std::array<int64_t, kBuckets> below;
+    int64_t total = 0;
+    for (int b = 0; b < kBuckets; ++b) {
+      below[b] = total;
+      for (int c = 1; c <= p.group(); ++c) total += c * histogram[cell(b, c)];
+    }
+    std::vector<uint8_t> result;
+    for (int i = 1; i < classes; ++i) {
+      const auto found = std::find_if(below.begin(), below.end(), [&](int64_t n) { return n * classes >= i * total; });
+      if (found == below.end()) return std::nullopt;
+      const uint8_t boundary = static_cast<uint8_t>(found - below.begin());
+      if (!result.empty() && boundary <= result.back()) return std::nullopt;
+      result.push_back(boundary);
+    }
+    return result;
+  }
+
+  // Sets the hazards, each the cheapest with the bits of its difference counted; returns the cost of the tokens.
+  int64_t fit_hazards(const Histogram& histogram, Parameters& p) const {
+    static const auto hazard_cost = [] {
+      std::array<std::array<int64_t, 2>, 256> result;  // of taking a token, of passing on
+      for (uint32_t h = 0; h < 256; ++h) result[h] = {cost(2 * h + 1, 9), cost(512 - (2 * h + 1), 9)};
+      return result;
+    }();
+    const std::size_t size = static_cast<std::size_t>(tokens_);
+    std::vector<int64_t> merged(p.classes() * size);
+    for (int b = 0; b < kBuckets; ++b) {
+      for (int c = 1; c <= p.group(); ++c) {
+        const int64_t* from = histogram.data() + cell(b, c) + 1;
+        int64_t* to = merged.data() + (p.density_class(b) * p.count_classes + p.count_class(c)) * size;
+        for (std::size_t s = 0; s < size; ++s) to[s] += from[s];
+      }
+    }
+    p.hazards.assign(p.classes() * (size - 1), 0);
+    int64_t total = 0;
+    for (std::size_t c = 0; c < static_cast<std::size_t>(p.classes()); ++c) {
+      const int64_t* seen = merged.data() + c * size;
+      uint8_t* hazards = p.hazards.data() + c * (size - 1);
+      int64_t left = 0;
+      for (std::size_t s = 0; s < size; ++s) left += seen[s];
+      for (std::size_t s = 0; s + 1 < size; ++s) {
+        const int near = c > 0 ? hazards[s - (size - 1)] : s > 0 ? hazards[s - 1] : 128;
+        left -= seen[s];
+        hazards[s] = static_cast<uint8_t>(argmin(256, [&](int h) {
+          return seen[s] * hazard_cost[h][0] + left * hazard_cost[h][1] + difference_cost(h - near);
+        }));
+      }
+      uint16_t frequencies[kMaxTokens];
+      token_frequencies({hazards, size - 1}, frequencies);
+      for (std::size_t s = 0; s < size; ++s) total += seen[s] * cost(frequencies[s]);
+    }
+    return total;
+  }
+
+  // [mask] of the groups, and [class of neighbours][differs] of the signs. Kernels only.
+  void count_masks(const Parameters& p, std::vector<int64_t>& masks_seen,
+                   std::array<std::array<int64_t, 2>, kNeighbourClasses>& signs_seen) const {
+    const References& reference = references(p.kernel);
+    masks_seen.assign(std::size_t{1} << p.kernel, 0);
+    std::mutex mutex;
+    for_chunks(p, [&](const int32_t* values, uint64_t, uint64_t rows) {
+      std::vector<int64_t> masks_here(masks_seen.size());
+      std::array<std::array<int64_t, 2>, kNeighbourClasses> signs_here{};
+      const uint64_t kernels = rows * p.groups_per_row();
+      for (uint64_t kernel = 0; kernel < kernels; ++kernel) {
+        const int32_t* codes = values + kernel * p.kernel;
+        unsigned mask = 0;
+        for (int i = 0; i < p.kernel; ++i) mask |= static_cast<unsigned>(codes[i] != 0) << i;
+        ++masks_here[mask];
+        for (unsigned left = mask; left != 0; left &= left - 1) {
+          const int place = std::countr_zero(left);
+          const Reference& near = reference[mask][place];
+          const bool other = near.place < p.kernel && codes[near.place] < 0;
+          ++signs_here[near.neighbours][(codes[place] < 0) != other];
+        }
+      }
+      const std::lock_guard lock(mutex);
+      for (std::size_t i = 0; i < masks_here.size(); ++i) masks_seen[i] += masks_here[i];
+      for (int c = 0; c < kNeighbourClasses; ++c) {
+        for (int i = 0; i < 2; ++i) signs_seen[c][i] += signs_here[c][i];
+      }
+    });
+  }
+
+  static int64_t mask_cost(const std::vector<int64_t>& seen, const Parameters& p) {
+    int64_t total = 0;
+    for (int count = 1; count < p.kernel; ++count) {
+      const std::vector<uint16_t>& patterns = masks(p.kernel, count);
+      uint16_t starts[kMaxPatterns + 1];
+      p.mask_starts_of(count, starts);
+      for (std::size_t i = 0; i < patterns.size(); ++i) {
+        total += seen[patterns[i]] * cost(static_cast<uint32_t>(starts[i + 1] - starts[i]));
+      }
+    }
+    return total;
+  }
+
+  // Weights of the masks where they gain more than they cost.
+  // A mask that occurs n times among N of P patterns is taken as Poisson: -n log2 x + N / P x log2(e) bits for weight
+  // x.
+  void fit_masks(Parameters& p) {
+    std::vector<int64_t> seen;
+    count_masks(p, seen, signs_seen_);
+    Parameters option = p;
+    option.mask_weights.resize(seen.size());
+    for (int count = 1; count < p.kernel; ++count) {
+      const std::vector<uint16_t>& patterns = masks(p.kernel, count);
+      int64_t total = 0;
+      for (const uint16_t mask : patterns) total += seen[mask];
+      for (const uint16_t mask : patterns) {
+        option.mask_weights[mask] = static_cast<int8_t>(
+            argmin(2 * kLargestWeight + 1,
+                   [&](int i) {
+                     const int w = i - kLargestWeight;
+                     const int64_t rate = total * kWeights[i] * kLog2E / (64 * static_cast<int64_t>(patterns.size()));
+                     return rate + difference_cost(w) - seen[mask] * w * (kBit / 2);
+                   }) -
+            kLargestWeight);
+      }
+    }
+    if (mask_cost(seen, option) + parameter_cost(option) < mask_cost(seen, p) + parameter_cost(p))
+      p = std::move(option);
+  }
+
+  void fit_signs(Parameters& p) const {
+    Parameters best = p;
+    int64_t least = static_cast<int64_t>(nonzeros_) * kBit + parameter_cost(p);
+    const auto consider = [&](Parameters& option, int64_t bits) {
+      bits += parameter_cost(option);
+      if (bits < least) least = bits, best = std::move(option);
+    };
+    Parameters columns = p;
+    columns.sign_mode = SignMode::kColumn;
+    columns.sign_shares.assign(p.columns(), 8);
+    int64_t bits = 0;
+    for (int i = 0; i < kRounds; ++i) {
+      std::array<int64_t, 16> price{};
+      if (i > 0) price = prices<16>(columns.sign_shares, 0);
+      bits = 0;
+      for (std::size_t column = 0; column < columns.sign_shares.size(); ++column) {
+        const int64_t minus = static_cast<int64_t>(negative_[column]);
+        const int64_t plus = static_cast<int64_t>(column_sums_[column]) - minus;
+        const auto sign_cost = [&](int share) {
+          const uint32_t frequency = static_cast<uint32_t>(columns.sign_frequency(share));
+          return minus * cost(frequency) + plus * cost(kScale - frequency);
+        };
+        const int share = argmin(16, [&](int s) { return sign_cost(s) + price[s]; });
+        columns.sign_shares[column] = static_cast<uint8_t>(share);
+        bits += sign_cost(share);
+      }
+    }
+    consider(columns, bits);
+    if (p.kernel != 0) {
+      Parameters kernels = p;
+      kernels.sign_mode = SignMode::kKernel;
+      bits = 0;
+      for (const auto& [same, different] : signs_seen_) {
+        const int64_t seen = same + different;
+        const int share = seen > 0 ? static_cast<int>(std::min<int64_t>(64 * different / seen, 63)) : 32;
+        kernels.sign_shares.push_back(static_cast<uint8_t>(share));
+        const uint32_t frequency = static_cast<uint32_t>(kernels.sign_frequency(share));
+        bits += different * cost(frequency) + same * cost(kScale - frequency);
+      }
+      consider(kernels, bits);
+    }
+    p = std::move(best);
+  }
+
+  const Source& source_;
+  const Parallel& parallel_;
+  Parameters start_;
+  std::vector<uint64_t> row_sums_, column_sums_, negative_;  // of nonzeros; of negative codes by column
+  std::array<std::array<int64_t, 2>, kNeighbourClasses> signs_seen_{};
+  uint64_t nonzeros_ = 0;
+  uint32_t largest_ = 0;
+  int tokens_ = 0;
+};
+
+}  // namespace
+
+Parameters fit(const Source& source, CodeLayout layout, const Parallel& parallel) {
+  return Fit(source, layout, parallel).best();
+}
+
+}  // namespace opq::grouped

@@ -1,0 +1,13 @@
+// The encoder's choice of parameters: whatever makes the stream smallest, in integers, so that every encoder finds the
+// same. Mirrors src/opq/reference/grouped/fit.py.
+#pragma once
+
+#include "format/grouped/grouped.h"
+#include "format/grouped/parameters.h"
+#include "format/grouped/source.h"
+
+namespace opq::grouped {
+
+Parameters fit(const Source& source, CodeLayout layout, const Parallel& parallel);
+
+}  // namespace opq::grouped
