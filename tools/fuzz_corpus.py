@@ -196,7 +196,7 @@ def codec_inputs() -> Iterator[tuple[str, bytes]]:
 
 def main(folder: Path) -> None:
     """Write all corpora: one folder per target."""
-    models = [small_network(), *operator_networks(), *convolutions(), *tangles(100), *drawn_networks(150)]
+    models = [small_network(), *operator_networks(), *convolutions(), *tangles(60), *drawn_networks(60)]
     models.append(opq.compress(opq.load_onnx(small_network_model()), ratio=20))
     files = [stripped(model) for model in models] + [small_network().to_bytes()]
     inputs = [(target, file) for target in ("container", "network") for file in files] + list(codec_inputs())

@@ -69,6 +69,29 @@ void mutate(std::vector<uint8_t>& bytes, std::size_t max_size) {
   bytes.resize(LLVMFuzzerMutate(bytes.data(), size, bytes.size()));
 }
 
+// Changes some bytes and no length: most of the numbers in a file are small ones, and most insertions break its
+// structure.
+void tweak(std::vector<uint8_t>& bytes, std::minstd_rand& random) {
+  if (bytes.empty()) return;
+  for (unsigned left = 1 + random() % 3; left > 0; --left) {
+    uint8_t& byte = bytes[random() % bytes.size()];
+    switch (random() % 4) {
+      case 0:
+        byte = static_cast<uint8_t>(random() % 10);
+        break;
+      case 1:
+        byte = static_cast<uint8_t>(byte + (random() % 2 == 0 ? 1 : -1));
+        break;
+      case 2:
+        byte = static_cast<uint8_t>(byte ^ 1u << random() % 8);
+        break;
+      default:
+        byte = random() % 2 == 0 ? 0xFF : 0x7F;
+        break;
+    }
+  }
+}
+
 }  // namespace
 
 std::size_t mutate_file(uint8_t* data, std::size_t size, std::size_t max_size, unsigned seed) {
@@ -83,6 +106,8 @@ std::size_t mutate_file(uint8_t* data, std::size_t size, std::size_t max_size, u
     LLVMFuzzerMutate(sections[i].kind_and_flags.data(), sections[i].kind_and_flags.size(), 8);
   } else if (one_in(64)) {
     sections.erase(sections.begin() + static_cast<std::ptrdiff_t>(i));
+  } else if (one_in(2)) {
+    tweak(sections[i].content, random);
   } else {
     const std::size_t room = max_size > size ? max_size - size : 0;
     mutate(sections[i].content, sections[i].content.size() + room);

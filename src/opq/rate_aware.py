@@ -74,8 +74,10 @@ def rate_aware(codes: _Codes, weights: _Float32, magnitude: _Float32, step: floa
     multiplier  squared error, in steps^2, that a bit is worth: lambda
 
     A code becomes at most one level larger or smaller than |w| / step rounded to the nearest; a survivor near one step may
-    become zero, and a pruned weight may come back. Exact zeros stay zero.
+    become zero, and a pruned weight may come back. Exact zeros stay zero. With a multiplier of 0 the codes stay as they are.
     """
+    if multiplier == 0.0:
+        return codes
     flat = np.ascontiguousarray(codes).reshape(-1)
     m, negative = magnitude.reshape(-1), np.signbit(weights).reshape(-1)
     for _ in range(ROUNDS):
