@@ -57,7 +57,7 @@ NAMES = tuple(RECIPES)
 def tensors(name: str) -> dict[str, Codes]:
     """The int8 tensors of one of NAMES by layer, in the network's order. The first call downloads the network."""
     recipe = RECIPES[name]
-    layers = _NETWORKS[recipe.network]()
+    layers = NETWORKS[recipe.network]()
     every = list(layers.values())
     if recipe.uniform:
         thresholds = [np.quantile(np.abs(w), recipe.sparsity) for w in every]
@@ -116,4 +116,4 @@ def _laplace() -> dict[str, Weights]:
     return {"laplace": np.random.default_rng(1).laplace(size=(2048, 2048))}
 
 
-_NETWORKS = {"resnet": _resnet, "mbv2": _mbv2, "minilm": _minilm, "laplace": _laplace}
+NETWORKS = {"resnet": _resnet, "mbv2": _mbv2, "minilm": _minilm, "laplace": _laplace}

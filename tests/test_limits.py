@@ -273,7 +273,12 @@ def test_ranks_that_only_the_inputs_show_are_the_callers_fault():
 
 @pytest.mark.parametrize(
     ("inputs", "words"),
-    [({"x": "photo"}, "input x is not an array"), ({"x": [1.0]}, "not an array"), ({3: np.ones(1, np.float32)}, "string")],
+    [
+        ({"x": "photo"}, "input x is not an array"),
+        ({"x": [1.0]}, "not an array"),
+        ({3: np.ones(1, np.float32)}, "string"),
+        ({"\ud800": np.ones(1, np.float32)}, "surrogates"),
+    ],
 )
 def test_inputs_that_are_no_arrays(inputs, words):
     model = network([Node("Relu", "r", ("x",), ("y",))], (1,), outputs=[("y", 1)])

@@ -3,10 +3,12 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <limits>
 
 #include "format/codec.h"
 #include "format/crc32c.h"
+#include "format/grouped/parameters.h"
 #include "format/packed.h"
 #include "runtime/matrix.h"
 #include "runtime/network.h"
@@ -94,10 +96,12 @@ py::list run(Session& session, const py::dict& inputs, const std::vector<std::st
   // A snapshot: another thread may change the dict.
   std::vector<std::pair<std::string, py::array>> arrays;
   for (const py::handle item : py::list(inputs.attr("items")())) {
-    const auto [name, array] = item.cast<std::pair<py::object, py::object>>();
-    if (!py::isinstance<py::str>(name)) fail("the name of an input is not a string");
-    if (!py::isinstance<py::array>(array)) fail("input " + name.cast<std::string>() + " is not an array");
-    arrays.emplace_back(name.cast<std::string>(), array.cast<py::array>());
+    const auto [key, array] = item.cast<std::pair<py::object, py::object>>();
+    if (!py::isinstance<py::str>(key)) fail("the name of an input is not a string");
+    // What UTF-8 cannot hold raises UnicodeEncodeError, which is a ValueError.
+    std::string name = py::reinterpret_borrow<py::str>(key);
+    if (!py::isinstance<py::array>(array)) fail("input " + name + " is not an array");
+    arrays.emplace_back(std::move(name), array.cast<py::array>());
   }
   std::vector<InputArray> views;
   for (const auto& [name, array] : arrays) views.push_back(input_array(name, array));
@@ -160,10 +164,14 @@ int checked_levels(int levels) {
   return levels;
 }
 
-// The threads of one call.
+// The threads of one call on `codes` codes: no more than there can be chunks, which starting a thread for would cost
+// more than it gains.
 class Threads {
  public:
-  explicit Threads(int threads) : pool_(make_thread_pool(threads)) {}
+  Threads(int threads, uint64_t codes) {
+    check_thread_count(threads);
+    pool_ = make_thread_pool(static_cast<int>(std::min<uint64_t>(threads, 1 + codes / grouped::kChunkCodes)));
+  }
 
   Parallel parallel() {
     return {pool_->threads(), [this](int tasks, const Parallel::Task& run) { pool_->parallel_for(tasks, run); }};
@@ -193,7 +201,7 @@ py::bytes encode(const py::array& codes, int levels, const std::string& codec_na
   std::vector<uint8_t> stream;
   {
     const py::gil_scoped_release release;
-    Threads pool(threads);
+    Threads pool(threads, count);
     stream = encode_codes(codec, data, count, checked_levels(levels), layout, pool.parallel());
   }
   return to_bytes(stream);
@@ -207,7 +215,7 @@ py::array decode(const py::object& data, int64_t count, int levels, const std::s
   int8_t* result = codes.mutable_data();
   {
     const py::gil_scoped_release release;
-    Threads pool(threads);
+    Threads pool(threads, static_cast<uint64_t>(count));
     decode_codes(codec, view.bytes(), levels, result, static_cast<std::size_t>(count), pool.parallel());
   }
   return codes;
@@ -229,7 +237,7 @@ py::bytes encode_integers(const py::array& values, int threads) {
   std::vector<uint8_t> stream;
   {
     const py::gil_scoped_release release;
-    Threads pool(threads);
+    Threads pool(threads, static_cast<uint64_t>(values.size()));
     stream = encode_grouped(values.data(), type, static_cast<std::size_t>(values.size()), layout, pool.parallel());
   }
   return to_bytes(stream);
@@ -243,7 +251,7 @@ py::array decode_integers(const py::object& data, int64_t count, const py::dtype
   void* result = values.mutable_data();
   {
     const py::gil_scoped_release release;
-    Threads pool(threads);
+    Threads pool(threads, static_cast<uint64_t>(count));
     with_code_type(type, [&](auto tag) {
       using Limits = std::numeric_limits<typename decltype(tag)::type>;
       decode_grouped(view.bytes(), Limits::min(), Limits::max(), result, type, static_cast<std::size_t>(count),
@@ -256,7 +264,7 @@ py::array decode_integers(const py::object& data, int64_t count, const py::dtype
 std::shared_ptr<Network> load_network(const py::object& data, int threads) {
   const ByteView view(data);
   const py::gil_scoped_release release;
-  Threads pool(threads);
+  Threads pool(threads, 8 * static_cast<uint64_t>(view.bytes().size()));  // a code takes a bit or so
   return std::make_shared<Network>(view.bytes(), pool.parallel());
 }
 

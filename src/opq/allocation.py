@@ -12,6 +12,7 @@ layer is rescaled. Two forms of budget (docs/method.md derives both):
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -53,6 +54,12 @@ class LayerAllocation:
     distortion: float
     bits: float
     multiplier: float = 0.0
+
+    @property
+    def predicted_bytes(self) -> float:
+        """Bytes of the codes at their predicted entropy, and 2 per channel scale."""
+        scales = self.shape[self.axis] if self.channel_scale == "rms" else 0
+        return self.bits * math.prod(self.shape) / 8.0 + 2.0 * scales
 
 
 class Allocation(Mapping[str, LayerAllocation]):
@@ -149,7 +156,8 @@ class JointProblem:
         self._finest = np.where(self._special, 1.0, [layer.maximum / MAX_LEVELS for layer in layers])
         self._small = self._counts < SMALL_LAYER
         self._special_bits = np.array([_trivial(layer).bits if s else 0.0 for layer, s in zip(layers, self._special)])
-        self._scale_bytes = sum(2 * layer.channels for layer in layers if layer.channel_scale == "rms")
+        self._scale_bytes = np.array([2.0 * layer.channels if layer.channel_scale == "rms" else 0.0 for layer in layers])
+        self._factor, self._constant = np.ones(len(layers)), np.zeros(len(layers))
 
     def range(self) -> tuple[float, float]:
         """log lambda from where every layer is coded as finely as the table goes to where every layer is all but pruned."""
@@ -167,10 +175,27 @@ class JointProblem:
         """l_i = lambda N_i: the squared error, in b_i^2, that a bit of the layer is worth."""
         return np.asarray(np.exp(log_multiplier) * self._counts)
 
-    def predicted_bytes(self, log_multiplier: float) -> float:
-        """Bytes of the codes at their predicted entropy, and 2 per channel scale."""
+    def _modelled_bytes(self, log_multiplier: float) -> _Array:
         rate = np.where(self._special, self._special_bits, laplace.rate(*self._solution(log_multiplier)))
-        return float(self._counts @ rate) / 8.0 + self._scale_bytes
+        return np.asarray(self._counts * rate / 8.0 + self._scale_bytes)
+
+    def layer_bytes(self, log_multiplier: float) -> _Array:
+        """Predicted bytes of every layer, codes at their entropy and 2 per channel scale, as corrected by `correct`."""
+        return np.asarray(self._factor * self._modelled_bytes(log_multiplier) + self._constant)
+
+    def predicted_bytes(self, log_multiplier: float) -> float:
+        """Predicted bytes of all layers; they fall with log lambda."""
+        return float(self.layer_bytes(log_multiplier).sum())
+
+    def correct(self, log_multiplier: float, real_bytes: Sequence[float]) -> None:
+        """Let `layer_bytes` be `real_bytes` at this log lambda.
+
+        A factor is for what the weights and the coder differ from the model by. Where it would be far from 1, as for the tables
+        of a layer of few codes, a constant takes the rest.
+        """
+        modelled, real = self._modelled_bytes(log_multiplier), np.asarray(real_bytes, dtype=np.float64)
+        self._factor = np.clip(real / np.maximum(modelled, 1.0), 0.5, 2.0)
+        self._constant = real - self._factor * modelled
 
     def solve(self, target: float) -> float:
         """log lambda at which `predicted_bytes` is `target`. Raises BudgetError with the reachable range."""
@@ -180,6 +205,13 @@ class JointProblem:
             raise BudgetError(f"size {target:.0f} bytes is not reachable: expected {np.ceil(least):.0f} to {most:.0f}")
         root = brentq(lambda x: self.predicted_bytes(x) - target, low, high, xtol=1e-6, maxiter=200)
         return float(root)
+
+    def nearest(self, target: float) -> float:
+        """The log lambda of `solve`, or the end of the range that comes closest."""
+        low, high = self.range()
+        if target >= self.predicted_bytes(low):
+            return low
+        return high if target <= self.predicted_bytes(high) else self.solve(target)
 
     def allocate(self, log_multiplier: float) -> list[LayerAllocation]:
         """The layers' allocations for one value of log lambda."""

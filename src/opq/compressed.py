@@ -69,6 +69,11 @@ class CompressedModel(Mapping[str, Tensor]):
         """Per-layer table, totals and the three compression rates, as plain data: see `opq.report.build_report`."""
         return build_report(self, self.entries, len(self._file), self.packed_bytes)
 
+    @property
+    def file_bytes(self) -> int:
+        """Length of the `.opq` file."""
+        return len(self._file)
+
     @cached_property
     def _file(self) -> bytes | memoryview:
         return to_bytes(self)

@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from opq.allocation import Allocation, JointProblem, LayerAllocation, stagewise
+from opq.allocation import stagewise
 from opq.budget import Size, parse_budget
 from opq.compressed import CompressedModel
-from opq.errors import BudgetError, UnsupportedError
+from opq.errors import UnsupportedError
+from opq.fitting import Problem, Progress, fit
 from opq.graph import Graph
 from opq.model import Model
-from opq.quantization import ChannelScale, Float32, QuantizedTensor, Rounding, as_weights, magnitudes, quantize
+from opq.quantization import ChannelScale, Rounding, as_weights
 from opq.reference.checking import check
-from opq.reference.tensor_section import Tensor
 from opq.rounding import DenseTensors, round_dense
-from opq.statistics import LayerStatistics, measure
-
-Progress = Callable[[str], None]
-
-# A size is met from below within this share, and aimed at a little inside it; 12 files are enough for a network whose
-# size moves in steps.
-_TOLERANCE, _AIM, _ATTEMPTS = 0.01, 0.996, 12
+from opq.statistics import measure
 
 
 def compress(
@@ -48,8 +41,9 @@ def compress(
     dense           "auto" rounds the scales and biases of Conv and Linear nodes to float16, in the result as in its file,
                     "float16" and "bfloat16" all float32 tensors that are not quantized, "float32" none. A tensor that would
                     lose more than the rounding to 11 or 8 bits (values beyond 65504, most below 6e-5) stays as it is.
-    rounding        "nearest", or "rate", for a ratio or size: codes with the least squared error + lambda * bits, each at most
-                    one level away from the nearest, at the lambda that the allocation itself trades at
+    rounding        for a ratio or size. "rate": codes with the least squared error + lambda * bits, each at most one level away
+                    from the nearest, at the lambda that the allocation itself trades at. "nearest": the nearest codes, as with
+                    sparsity and bits, which say by themselves what is zero and know no price of a bit.
     progress        called with a line of text at every stage
 
     The weights of Conv and Linear nodes are quantized; of a mapping, the float arrays of two or more dimensions. All else
@@ -81,11 +75,14 @@ def compress(
         "bytes": None if size is None else budget.bytes,
     }
     told = {key: value for key, value in given.items() if value is not None}
-    problem = _Problem(graph, tensors, weights, layers, dense_bytes, told, rounding, say)
-    if budget.bytes is None:
-        say("quantizing")
-        return problem.model(Allocation(stagewise(layers, budget)))
-    return problem.fit(budget.bytes)
+    problem = Problem(graph, tensors, weights, layers, dense_bytes, told, rounding, say)
+    if budget.bytes is not None:
+        return fit(problem, budget.bytes)
+    say("quantizing")
+    allocation = stagewise(layers, budget)
+    result = problem.model(allocation, [layer.predicted_bytes for layer in allocation])
+    say(f"encoded: {result.file_bytes:,} bytes")
+    return result
 
 
 def _contents(model: Model | Mapping[str, npt.ArrayLike]) -> tuple[Graph | None, dict[str, npt.NDArray[Any]], int]:
@@ -139,103 +136,3 @@ def _mapping_layers(tensors: Mapping[str, npt.NDArray[Any]]) -> dict[str, Channe
 def _gains(array: npt.NDArray[Any], scaling: ChannelScale) -> bool:
     """A channel scale costs as much as a weight in 16 bits: with fewer than two weights per channel nothing is gained."""
     return scaling == "none" or array.size >= 2 * array.shape[0]
-
-
-class _Problem:
-    """The layers of one compression, and the files that they make under one allocation or another."""
-
-    def __init__(
-        self, graph: Graph | None, tensors: Mapping[str, npt.NDArray[Any]], weights: Mapping[str, Float32],
-        layers: list[LayerStatistics], dense_bytes: int, budget: Mapping[str, float], rounding: Rounding, say: Progress,
-    ) -> None:  # fmt: skip
-        self._graph, self._tensors, self._weights = graph, tensors, weights
-        self._layers, self._dense_bytes, self._budget, self._say = layers, dense_bytes, budget, say
-        self._rounding = rounding
-
-    def _quantize(self, allocation: Allocation) -> dict[str, Tensor]:
-        return {
-            name: quantize(self._weights[name], allocation[name], rounding=self._rounding) if name in allocation else tensor
-            for name, tensor in self._tensors.items()
-        }
-
-    def model(self, allocation: Allocation) -> CompressedModel:
-        """The compressed model, with the errors that its codes really have."""
-        tensors = self._quantize(allocation)
-        layers = {}
-        for name, layer in allocation.items():
-            tensor = tensors[name]
-            assert isinstance(tensor, QuantizedTensor)
-            values = {
-                "threshold": layer.threshold,
-                "predicted_bits": layer.bits,
-                "predicted_error": layer.distortion,
-                "real_error": _relative_error(self._weights[name], tensor, layer),
-            }
-            layers[name] = {key: float(f"{value:.4g}") for key, value in values.items()}
-        details = {"dense_bytes": self._dense_bytes, "budget": self._budget, "layers": layers}
-        return CompressedModel(self._graph, tensors, details)
-
-    def fit(self, target: float) -> CompressedModel:
-        """The finest compressed model whose file has at most `target` bytes.
-
-        Bytes fall with log lambda. The rate model predicts them within some per cent; its prediction, corrected by the
-        ratio of real to predicted bytes of the file before, gives the next log lambda. Bisection takes over where that
-        leaves the bracket.
-        """
-        joint = JointProblem(self._layers)
-        finest, coarsest = joint.range()
-        lower, upper = joint.predicted_bytes(coarsest), joint.predicted_bytes(finest)
-        too_large, fits = finest, coarsest
-        best: CompressedModel | None = None
-        correction, fixed = 1.0, 0.0
-        for attempt in range(_ATTEMPTS):
-            wanted = (_AIM * target - fixed) / correction
-            guess = coarsest if wanted <= lower else finest if wanted >= upper else joint.solve(wanted)
-            if attempt > 0 and not too_large < guess < fits:
-                guess = (too_large + fits) / 2.0
-            model = self.model(Allocation(joint.allocate(guess)))
-            size = len(model.to_bytes())
-            self._say(f"attempt {attempt + 1}: {size} bytes for at most {target:.0f}")
-            code_bytes = sum(model.entries[layer.name].bytes for layer in self._layers)
-            fixed, correction = size - code_bytes, code_bytes / joint.predicted_bytes(guess)
-            if size <= target:
-                fits = guess
-                best = model if best is None or size > len(best.to_bytes()) else best
-                done = size >= (1.0 - _TOLERANCE) * target or guess <= finest
-            else:
-                too_large = guess
-                done = guess >= coarsest
-            if done or fits - too_large < 1e-9:
-                break
-        if best is None or len(best.to_bytes()) < 0.98 * target:
-            self._check_reachable(joint, target)
-        assert best is not None
-        return best
-
-    def _check_reachable(self, joint: JointProblem, target: float) -> None:
-        """Raises BudgetError when no allocation reaches the target."""
-        largest, smallest = (len(self.model(Allocation(joint.allocate(end))).to_bytes()) for end in joint.range())
-        if not smallest <= target <= largest / 0.98:
-            # Well inside the range, since the text of the budget is part of the file: what is named can be asked for.
-            least, most = _three_digits(smallest + 64, math.ceil), _three_digits(largest, math.floor)
-            raise BudgetError(
-                f"{target:.0f} bytes (ratio {self._dense_bytes / target:.2f}) cannot be reached: this network's files have "
-                f"{least} to {most} bytes (ratio {self._dense_bytes / least:.2f} to {self._dense_bytes / most:.2f})"
-            )
-
-
-def _relative_error(weights: Float32, tensor: QuantizedTensor, layer: LayerAllocation) -> float:
-    """sum (m - step * |code|)^2 / sum m^2 over the layer's magnitudes m; 0 for a layer of zeros."""
-    m = magnitudes(weights, tensor.scale, layer.axis)
-    largest = float(m.max())
-    if largest == 0.0:
-        return 0.0
-    m /= np.float32(largest)
-    energy = float(np.vdot(m, m))
-    m -= np.abs(tensor.codes) * np.float32(tensor.step / largest)
-    return float(np.vdot(m, m)) / energy
-
-
-def _three_digits(value: int, towards: Callable[[float], int]) -> int:
-    unit = int(10 ** max(0, len(str(value)) - 3))
-    return towards(value / unit) * unit

@@ -1,0 +1,146 @@
+"""From an allocation to a compressed model, and the search for the one whose file has the wanted size."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from opq.allocation import JointProblem, LayerAllocation
+from opq.compressed import CompressedModel
+from opq.errors import BudgetError
+from opq.graph import Graph
+from opq.quantization import Float32, QuantizedTensor, Rounding, magnitudes, quantize
+from opq.statistics import LayerStatistics
+
+Progress = Callable[[str], None]
+
+# A size is met from below within this share, and aimed at a little inside it. Twelve files are enough for a network whose size
+# moves in steps; others take two or three.
+_TOLERANCE, _AIM, _ENCODINGS = 0.01, 0.996, 12
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """What is compressed, and what the report says of it: all but the allocation.
+
+    weights      float32, by name: the layers that are quantized
+    layers       their statistics
+    tensors      by name, all that the file holds, the layers among them
+    dense_bytes  4 for every float parameter of the input
+    budget       what was asked for, as the report tells it
+    """
+
+    graph: Graph | None
+    tensors: Mapping[str, npt.NDArray[Any]]
+    weights: Mapping[str, Float32]
+    layers: Sequence[LayerStatistics]
+    dense_bytes: int
+    budget: Mapping[str, float]
+    rounding: Rounding
+    say: Progress
+
+    def model(self, layers: Sequence[LayerAllocation], predicted_bytes: Iterable[float]) -> CompressedModel:
+        """The compressed model, with the errors that its codes really have; `predicted_bytes` is per layer."""
+        quantized, details = {}, {}
+        for layer, predicted in zip(layers, predicted_bytes, strict=True):
+            tensor = quantize(self.weights[layer.name], layer, rounding=self.rounding)
+            # The mask follows no threshold where codes are weighed one by one.
+            threshold = {} if self.rounding == "rate" and layer.multiplier > 0.0 else {"threshold": layer.threshold}
+            values = {
+                **threshold,
+                "predicted_bits": 8.0 * predicted / tensor.size,
+                "predicted_error": layer.distortion,
+                "real_error": _relative_error(self.weights[layer.name], tensor, layer),
+            }
+            quantized[layer.name] = tensor
+            details[layer.name] = {key: float(f"{value:.4g}") for key, value in values.items()}
+        tensors = {name: quantized.get(name, tensor) for name, tensor in self.tensors.items()}
+        report = {"dense_bytes": self.dense_bytes, "budget": self.budget, "layers": details}
+        return CompressedModel(self.graph, tensors, report)
+
+    def bytes_besides(self) -> int:
+        """About the bytes of a file that do not depend on the allocation: all but codes and their channels' scales."""
+        dense = {name: tensor for name, tensor in self.tensors.items() if name not in self.weights}
+        return CompressedModel(self.graph, dense).file_bytes
+
+
+def fit(problem: Problem, target: float) -> CompressedModel:
+    """The finest compressed model whose file has at most `target` bytes, and at least 99 % of them.
+
+    Bytes fall with log lambda. The rate model predicts them within some per cent; corrected by the bytes of the file before,
+    layer by layer, it gives the second guess, and the line through the two files, of log bytes over log lambda, all others.
+    Bisection takes over where that leaves the bracket. The size of a small network moves in steps: there the best file below
+    the target may have less. Raises BudgetError, with the reachable range.
+    """
+    joint = JointProblem(problem.layers)
+    finest, coarsest = too_large, fits = joint.range()
+    best: CompressedModel | None = None
+    besides = problem.bytes_besides()
+    points: list[tuple[float, float]] = []  # log lambda, log bytes
+    for encoding in range(1, _ENCODINGS + 1):
+        guess = joint.nearest(_AIM * target - besides) if encoding <= 2 else _on_the_line(points, math.log(_AIM * target))
+        if encoding > 1 and not too_large < guess < fits:
+            guess = (too_large + fits) / 2.0
+        model = problem.model(joint.allocate(guess), joint.layer_bytes(guess))
+        size = model.file_bytes
+        problem.say(f"encoding {encoding}: {size:,} bytes, {100.0 * size / target:.1f} % of the target")
+        points.append((guess, math.log(size)))
+        real = [model.entries[layer.name].bytes for layer in problem.layers]
+        joint.correct(guess, real)
+        besides = size - sum(real)
+        if size <= target:
+            fits = guess
+            best = model if best is None or size > best.file_bytes else best
+            done = size >= (1.0 - _TOLERANCE) * target or guess <= finest
+        else:
+            too_large = guess
+            done = guess >= coarsest
+        if done or fits - too_large < 1e-9:
+            break
+    if best is not None and best.file_bytes >= (1.0 - 2.0 * _TOLERANCE) * target:
+        return best
+    return _at_the_ends(problem, joint, target, best)
+
+
+def _on_the_line(points: Sequence[tuple[float, float]], y: float) -> float:
+    """The x where the line through the last two points has this y; not a number where it has none."""
+    a, b = points[-2:]
+    return a[0] + (b[0] - a[0]) * (y - a[1]) / (b[1] - a[1]) if a[1] != b[1] else math.nan
+
+
+def _at_the_ends(problem: Problem, joint: JointProblem, target: float, best: CompressedModel | None) -> CompressedModel:
+    """`best` where the size moves in steps around the target; BudgetError where the target is outside of all sizes."""
+    large, small = (problem.model(joint.allocate(end), joint.layer_bytes(end)) for end in joint.range())
+    largest, smallest = large.file_bytes, small.file_bytes
+    if smallest <= target <= largest / (1.0 - 2.0 * _TOLERANCE):
+        return best if best is not None else small
+    # Well inside the range, since the text of the budget is part of the file: what is named can be asked for.
+    least, most = _three_digits(smallest + 64, math.ceil), _three_digits(largest, math.floor)
+    wanted = f"{target:.0f} bytes (ratio {problem.dense_bytes / target:.4g}) cannot be reached: this network's files have"
+    if least >= most:  # layers of one magnitude, or so small that all of them take 8 bits
+        raise BudgetError(f"{wanted} about {largest} bytes (ratio {problem.dense_bytes / largest:.2f}) whatever is asked for")
+    raise BudgetError(
+        f"{wanted} {least} to {most} bytes (ratio {problem.dense_bytes / least:.2f} to {problem.dense_bytes / most:.2f})"
+    )
+
+
+def _relative_error(weights: Float32, tensor: QuantizedTensor, layer: LayerAllocation) -> float:
+    """sum (m - step * |code|)^2 / sum m^2 over the layer's magnitudes m; 0 for a layer of zeros."""
+    m = magnitudes(weights, tensor.scale, layer.axis)
+    largest = float(m.max())
+    if largest == 0.0:
+        return 0.0
+    m /= np.float32(largest)
+    energy = float(np.vdot(m, m))
+    m -= np.abs(tensor.codes) * np.float32(tensor.step / largest)
+    return float(np.vdot(m, m)) / energy
+
+
+def _three_digits(value: int, towards: Callable[[float], int]) -> int:
+    unit = int(10 ** max(0, len(str(value)) - 3))
+    return towards(value / unit) * unit
