@@ -318,6 +318,7 @@ class Fit {
     for (int b = 0; b < kBuckets; ++b) {
       for (int c = 1; c <= p.group(); ++c) {
         const int64_t* from = histogram.data() + cell(b, c) + 1;
+        if (from[-1] == 0) continue;  // no group: most cells of a small tensor
         int64_t* to = merged.data() + (p.density_class(b) * p.count_classes + p.count_class(c)) * size;
         for (std::size_t s = 0; s < size; ++s) to[s] += from[s];
       }
@@ -327,11 +328,16 @@ class Fit {
     for (std::size_t c = 0; c < static_cast<std::size_t>(p.classes()); ++c) {
       const int64_t* seen = merged.data() + c * size;
       uint8_t* hazards = p.hazards.data() + c * (size - 1);
+      const uint8_t* before = c > 0 ? hazards - (size - 1) : nullptr;  // of the class before
       int64_t left = 0;
       for (std::size_t s = 0; s < size; ++s) left += seen[s];
       for (std::size_t s = 0; s + 1 < size; ++s) {
-        const int near = c > 0 ? hazards[s - (size - 1)] : s > 0 ? hazards[s - 1] : 128;
+        const int near = before != nullptr ? before[s] : s > 0 ? hazards[s - 1] : 128;
         left -= seen[s];
+        if (seen[s] == 0 && left == 0) {  // any hazard will do: the one without a difference
+          hazards[s] = static_cast<uint8_t>(near);
+          continue;
+        }
         hazards[s] = static_cast<uint8_t>(argmin(256, [&](int h) {
           return seen[s] * hazard_cost[h][0] + left * hazard_cost[h][1] + difference_cost(h - near);
         }));
