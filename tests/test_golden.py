@@ -46,7 +46,7 @@ def test_a_network_runs_as_it_did(backend):
 @pytest.mark.parametrize("codec", ["raw", "packed", "rans0", "grouped"])
 def test_integer_arrays_of_every_codec(codec, backend):
     data = (GOLDEN / f"integers-{codec}.bin").read_bytes()
-    assert data[2] == ["raw", "packed", "rans0", "grouped"].index(codec)
+    assert data[2] % 4 == ["raw", "packed", "rans0", "grouped"].index(codec)
     array = expected("integers")[codec]
     result = opq.codec.decode(data, backend=backend)
     assert result.dtype == array.dtype

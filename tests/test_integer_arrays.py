@@ -51,13 +51,13 @@ def test_threads_do_not_change_the_bytes():
 
 
 def test_codecs_are_chosen_by_size():
-    """Byte 2 is the codec: uniform codes are packed, lumps without zeros are rans0, weights are grouped, noise is raw."""
+    """Byte 2, modulo 4, is the codec: uniform codes are packed, lumps without zeros are rans0, weights are grouped, noise is raw."""
     rng = np.random.default_rng(0)
     noise = rng.integers(-(2**31), 2**31, size=500, dtype=np.int32)
     weights = np.where(rng.random((100, 100)) < 0.9, 0, rng.choice([-1, 1], size=(100, 100))).astype(np.int8)
     lumps = rng.choice(np.array([-50, -49, 60], dtype=np.int8), size=4000)
     uniform = rng.permutation(np.repeat(np.arange(-7, 8, dtype=np.int8), 20))
-    assert [opq.codec.encode(values)[2] for values in (noise, uniform, lumps, weights)] == [0, 1, 2, 3]
+    assert [opq.codec.encode(values)[2] % 4 for values in (noise, uniform, lumps, weights)] == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize("values", [np.zeros(3), np.zeros(3, np.int64), np.zeros(3, bool), ["a"], np.zeros(3, np.uint32)])

@@ -43,7 +43,8 @@ def encode_integers(
     readable = [choice for choice in streams if choice[1] < 2 or values.size <= _MAX_CODES + _CODES_PER_BYTE * len(choice[0])]
     stream, number, extra = min(readable, key=lambda choice: len(choice[0]) + len(choice[2]))
     shape = b"".join(varint(size) for size in values.shape)
-    data = MAGIC + bytes([number, kind, values.ndim]) + shape + extra + stream
+    head = number + len(_CODECS) * (kind + len(TYPES) * values.ndim)
+    data = MAGIC + bytes([head]) + shape + extra + stream
     return data + checksum(data).to_bytes(4, "little")
 
 
@@ -51,14 +52,15 @@ def decode_integers(
     data: memoryview, decode_codes: DecodeCodes, decode_grouped: DecodeIntegers, checksum: Checksum
 ) -> npt.NDArray[Any]:
     """The array in `data`. Raises FormatError."""
-    if len(data) < 9 or data[:2] != MAGIC:
+    if len(data) < 7 or data[:2] != MAGIC:
         raise FormatError("no integer array: the first two bytes or the length are wrong")
     if checksum(data[:-4]) != int.from_bytes(data[-4:], "little"):
         raise FormatError("integer array: the checksum does not fit")
-    number, kind, rank = data[2:5]
-    if number >= len(_CODECS) or kind >= len(TYPES) or rank > _MAX_RANK:
-        raise FormatError(f"integer array: unknown codec {number}, type {kind} or rank {rank}")
-    data, position, shape = data[:-4], 5, []
+    rest, number = divmod(data[2], len(_CODECS))
+    rank, kind = divmod(rest, len(TYPES))
+    if rank > _MAX_RANK:
+        raise FormatError(f"integer array: {rank} dimensions, at most {_MAX_RANK} are known")
+    data, position, shape = data[:-4], 3, []
     for _ in range(rank):
         size, position = read_varint(data, position)
         shape.append(size)
