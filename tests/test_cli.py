@@ -52,7 +52,7 @@ def test_compress_prints_the_table_and_meets_the_ratio(folder):
     result = run("compress", folder / "net.onnx", "-o", folder / "a.opq", "--ratio", 6)
     for word in ("layer", "sparsity", "file rate", "packed rate", "paper rate"):
         assert word in result.stdout
-    assert "attempt" in result.stderr
+    assert "encoding 1:" in result.stderr
     assert run("compress", folder / "net.onnx", "-o", folder / "b.opq", "--ratio", 6, "--quiet").stdout == ""
     assert (folder / "a.opq").read_bytes() == (folder / "b.opq").read_bytes()
     report = json.loads(
@@ -70,6 +70,10 @@ def test_inspect(folder):
     assert data["totals"]["file_bytes"] == (folder / "net.opq").stat().st_size
     assert {"shape", "sparsity", "step", "codebook", "bits", "bytes", "predicted_error", "real_error"} <= set(data["layers"][0])
     assert data["inputs"][0]["name"]
+    assert "zero-order entropy" in run("inspect", folder / "net.opq", "--sections").stdout
+    data = json.loads(run("inspect", folder / "net.opq", "--sections", "--json").stdout)
+    assert sum(part["bytes"] for part in data["sections"]) == pytest.approx(data["totals"]["file_bytes"])
+    assert {layer["name"] for layer in data["codes"]} == {layer["name"] for layer in data["layers"]}
 
 
 def test_run_writes_what_the_session_gives(folder):

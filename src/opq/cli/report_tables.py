@@ -9,8 +9,8 @@ from opq.cli.tables import format_table, number, printable, shape
 
 def layer_table(report: dict[str, Any]) -> str:
     """One line per quantized tensor."""
-    header = ["layer", "op", "shape", "sparsity", "threshold", "step", "codebook", "bits", "bytes", "bits/weight", "predicted",
-              "error", "predicted"]  # fmt: skip
+    header = ["layer", "op", "shape", "sparsity", "threshold", "step", "codebook", "bits", "bytes", "bits/weight",
+              "predicted bits", "error", "predicted error"]  # fmt: skip
     rows = [
         [
             layer["name"], layer["op"] or "-", shape(layer["shape"]), f"{layer['sparsity']:.3f}", number(layer["threshold"]),

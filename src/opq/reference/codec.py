@@ -104,7 +104,7 @@ def _encode_chunk(
 
 
 def _decode_rans(data: bytes | memoryview, count: int, levels: int) -> Codes:
-    frequency, position = _read_frequencies(data, 2 * levels + 1)
+    frequency, position = read_frequencies(data, 2 * levels + 1)
     if position >= len(data) or data[position] not in (1, 2, 4, 8, 16, 32):
         raise FormatError("rans0 codes: the number of lanes is missing or not 1, 2, 4, 8, 16 or 32")
     lanes = data[position]
@@ -156,7 +156,8 @@ def _varint(value: int) -> bytes:
     return bytes([value]) if value < 128 else bytes([value & 127 | 128, value >> 7])
 
 
-def _read_frequencies(data: bytes | memoryview, count: int) -> tuple[npt.NDArray[np.int64], int]:
+def read_frequencies(data: bytes | memoryview, count: int) -> tuple[npt.NDArray[np.int64], int]:
+    """The frequencies of `count` symbols at the start of a rans0 stream, and their bytes. Raises FormatError."""
     frequency, position = np.zeros(count, dtype=np.int64), 0
     for i in range(count):
         size = 2 if position < len(data) and data[position] & 128 else 1

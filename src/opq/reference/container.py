@@ -11,6 +11,7 @@ from opq.reference.crc32c import crc32c
 MAGIC = b"\x89OPQ\r\n\x1a\n"
 VERSION = (1, 0)
 SECTIONS = {b"TENS": 0, b"DATA": 0, b"GRPH": 0, b"REPT": 1}  # kind -> flags
+CHECKSUM_BYTES = 4  # of the header, of the section table, of every section
 _OPTIONAL = 1
 _MAX_SECTIONS = 64
 _ALIGNMENT = 8
@@ -78,3 +79,10 @@ def read_container(data: bytes | memoryview, checksum: Checksum = crc32c) -> dic
         if kind not in sections:
             raise FormatError(f"section {kind.decode()!r} is missing")
     return sections
+
+
+def section_lengths(data: bytes | memoryview) -> dict[bytes, int]:
+    """Lengths of all sections of a file that `read_container` accepts, of unknown ones too."""
+    count = _HEADER.unpack_from(data)[3]
+    entries = (_ENTRY.unpack_from(data, _HEADER.size + _ENTRY.size * i) for i in range(count))
+    return {kind: size for kind, _, _, size, _, _ in entries}

@@ -35,10 +35,11 @@ _MAX_CODES, _CODES_PER_BYTE = 1 << 24, 512
 
 @dataclass(frozen=True)
 class TensorEntry:
-    """How a tensor lies in the file: for `opq inspect`."""
+    """How a tensor lies in the file, for `opq inspect`: its codec and bytes, of which the first are its channels' scales."""
 
     codec: str
     bytes: int
+    scale_bytes: int = 0
 
 
 def write_tensors(tensors: Mapping[str, Tensor], encode: Encoder) -> tuple[bytes, bytes]:
@@ -84,7 +85,7 @@ def read_tensors(directory: memoryview, data: memoryview, decode: Decoder) -> tu
         dtype, number, rank, zero = (reader.field("B") for _ in range(4))
         if not name or name in tensors or dtype not in _TYPES or number not in CODECS or rank > _MAX_RANK or zero:
             raise FormatError(f"tensor {name!r}: repeated, or its type, codec or rank is unknown")
-        codec = CODECS[number]
+        codec, scale_width = CODECS[number], 0
         shape = tuple(reader.field("Q") for _ in range(rank))
         count = math.prod(shape)
         # The product is bounded with zeros left out, so that no order of multiplication can overflow in any reader.
@@ -101,7 +102,7 @@ def read_tensors(directory: memoryview, data: memoryview, decode: Decoder) -> tu
             coded += count
             if coded > _MAX_CODES + _CODES_PER_BYTE * len(data):
                 raise FormatError(f"tensor {name!r}: {coded} codes so far are more than the format allows")
-            tensors[name] = _read_codes(name, reader, payload, shape, count, codec, decode)
+            tensors[name], scale_width = _read_codes(name, reader, payload, shape, count, codec, decode)
         elif size != count * (_FLOAT_BYTES[codec] if dtype == 1 else _TYPES[dtype].itemsize):
             raise FormatError(f"tensor {name!r}: a payload of {size} bytes for {count} elements")
         elif dtype == 1:
@@ -109,7 +110,9 @@ def read_tensors(directory: memoryview, data: memoryview, decode: Decoder) -> tu
         else:
             array = np.frombuffer(payload, dtype=_TYPES[dtype]).reshape(shape)
             tensors[name] = array.astype(array.dtype.newbyteorder("="))
-        entries[name] = TensorEntry(codec, size)
+        tensor = tensors[name]
+        scales = tensor.scale.size if isinstance(tensor, QuantizedTensor) and tensor.scale is not None else 0
+        entries[name] = TensorEntry(codec, size, scales * scale_width)
     reader.finish()
     if position != len(data):
         raise FormatError(f"{len(data) - position} bytes of data belong to no tensor")
@@ -132,7 +135,8 @@ def _unpack_floats(payload: memoryview, codec: str) -> Float32:
 
 def _read_codes(
     name: str, reader: Reader, payload: memoryview, shape: tuple[int, ...], count: int, codec: str, decode: Decoder
-) -> QuantizedTensor:
+) -> tuple[QuantizedTensor, int]:
+    """The tensor, and the bytes of one channel's scale."""
     step, levels, axis = reader.float32(), reader.field("H"), reader.field("B")
     scale_codec = CODECS.get(reader.field("B"), "")
     if not count or not (math.isfinite(step) and step > 0) or not 1 <= levels <= MAX_LEVELS:
@@ -155,4 +159,5 @@ def _read_codes(
         codes = decode(payload, count, levels, codec)
     except FormatError as error:
         raise FormatError(f"tensor {name!r}: {error}") from None
-    return QuantizedTensor(codes.reshape(shape), step, levels, scale, None if scale is None else axis)
+    tensor = QuantizedTensor(codes.reshape(shape), step, levels, scale, None if scale is None else axis)
+    return tensor, _FLOAT_BYTES[scale_codec]
