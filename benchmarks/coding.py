@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import opq
+from benchmarks import coding_large
 from benchmarks.coding_peers import GeneralCompressor, Missing, NNCodec, general_compressors, pack
 from benchmarks.coding_tensors import NAMES, tensors
 from benchmarks.latency import best_isa, cpu_name
@@ -79,7 +80,8 @@ def main() -> None:
         print(format_table(header, cells), end="\n\n")
     if args.write:
         versions = [NNCodec.name] * (nncodec is not None) + [peer.version for peer in general]
-        Path(args.write).write_text(markdown(rows, versions, args.repeats))
+        large = coding_large.measure_large()
+        Path(args.write).write_text(markdown(rows, versions, args.repeats, large))
 
 
 def measure_set(name: str, nncodec: NNCodec | None, general: Sequence[GeneralCompressor], repeats: int) -> Row:
@@ -197,7 +199,7 @@ def percent(ratio: float) -> str:
     return f"{100.0 * (ratio - 1.0):+.2f} %"
 
 
-def markdown(rows: Sequence[Row], versions: Sequence[str], repeats: int) -> str:
+def markdown(rows: Sequence[Row], versions: Sequence[str], repeats: int, large: Sequence[str]) -> str:
     """The tables with all that is needed to judge them."""
     return f"""# Coding integer weights
 
@@ -224,7 +226,13 @@ One core, but for the column "2 threads" and its gain over one. Medians of {repe
 each encoder, in turns in one process. NNCodec gives int32, which is its native type, opq int8; the general compressors'
 times are without unpacking the bytes to codes.
 
-{markdown_table(*speeds(rows))}"""
+{markdown_table(*speeds(rows))}
+## A network of 100 million weights
+
+24 fully connected layers of 2048 x 2048 weights of the kind of `laplace`, as one `.opq` file
+(benchmarks/coding_large.py). Loading decodes a layer at a time, straight into the form in which the kernels hold it.
+
+{markdown_table(coding_large.HEADER, [large])}"""
 
 
 def markdown_table(header: Sequence[str], cells: Sequence[Sequence[str]]) -> str:

@@ -51,7 +51,7 @@ def test_threads_do_not_change_the_bytes():
 
 
 def test_codecs_are_chosen_by_size():
-    """Byte 2, modulo 4, is the codec: uniform codes are packed, lumps without zeros are rans0, weights are grouped, noise is raw."""
+    """Byte 2, modulo 4: noise is raw, uniform codes are packed, lumps without zeros are rans0, weights are grouped."""
     rng = np.random.default_rng(0)
     noise = rng.integers(-(2**31), 2**31, size=500, dtype=np.int32)
     weights = np.where(rng.random((100, 100)) < 0.9, 0, rng.choice([-1, 1], size=(100, 100))).astype(np.int8)

@@ -20,7 +20,7 @@ from opq.quantization import QuantizedTensor
 from opq.reference.checking import check
 from opq.reference.container import read_container, write_container
 from opq.reference.graph_section import read_graph, write_graph
-from opq.reference.tensor_section import Tensor, TensorEntry, read_tensors, write_tensors
+from opq.reference.tensor_section import Progress, Tensor, TensorEntry, no_progress, read_tensors, write_tensors
 from opq.report import build_report
 from opq.source import FileSource, errors_named, read_source
 from opq.threads import checked_threads
@@ -55,6 +55,10 @@ class CompressedModel(Mapping[str, Tensor]):
     def dense_tensors(self) -> dict[str, npt.NDArray[Any]]:
         """Every tensor as an array: the quantized ones as float32."""
         return {n: t.dequantize() if isinstance(t, QuantizedTensor) else t for n, t in self.tensors.items()}
+
+    def encode(self, progress: Progress) -> None:
+        """Encode the file, which is otherwise done when it is first asked for; `progress(done, total)` counts elements."""
+        self.__dict__["_file"] = to_bytes(self, progress)
 
     def to_bytes(self) -> bytes:
         """The `.opq` file as bytes."""
@@ -97,9 +101,9 @@ class CompressedModel(Mapping[str, Tensor]):
         return sum(t.packed_vector.packed_bytes if isinstance(t, QuantizedTensor) else t.nbytes for t in self.tensors.values())
 
 
-def to_bytes(model: CompressedModel) -> bytes:
+def to_bytes(model: CompressedModel, progress: Progress = no_progress) -> bytes:
     """The `.opq` file of a model, codes encoded by the compiled core."""
-    directory, data = write_tensors(model.tensors, _encode)
+    directory, data = write_tensors(model.tensors, _encode, progress)
     sections = {b"TENS": directory, b"DATA": data}
     if model.graph is not None:
         sections[b"GRPH"] = write_graph(model.graph)

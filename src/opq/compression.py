@@ -12,7 +12,7 @@ from opq.allocation import stagewise
 from opq.budget import Size, parse_budget
 from opq.compressed import CompressedModel
 from opq.errors import UnsupportedError
-from opq.fitting import Problem, Progress, fit
+from opq.fitting import Problem, Progress, Ticker, fit
 from opq.graph import Graph
 from opq.model import Model
 from opq.quantization import ChannelScale, Rounding, as_weights
@@ -81,6 +81,7 @@ def compress(
     say("quantizing")
     allocation = stagewise(layers, budget)
     result = problem.model(allocation, [layer.predicted_bytes for layer in allocation])
+    result.encode(Ticker(say, "encoding"))
     say(f"encoded: {result.file_bytes:,} bytes")
     return result
 

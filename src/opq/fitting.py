@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,7 @@ Progress = Callable[[str], None]
 # A size is met from below within this share, and aimed at a little inside it. Twelve files are enough for a network whose size
 # moves in steps; others take two or three.
 _TOLERANCE, _AIM, _ENCODINGS = 0.01, 0.996, 12
+_TICK = 2.0  # seconds
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +89,7 @@ def fit(problem: Problem, target: float) -> CompressedModel:
         if encoding > 1 and not too_large < guess < fits:
             guess = (too_large + fits) / 2.0
         model = problem.model(joint.allocate(guess), joint.layer_bytes(guess))
+        model.encode(Ticker(problem.say, f"encoding {encoding}"))
         size = model.file_bytes
         problem.say(f"encoding {encoding}: {size:,} bytes, {100.0 * size / target:.1f} % of the target")
         points.append((guess, math.log(size)))
@@ -105,6 +108,20 @@ def fit(problem: Problem, target: float) -> CompressedModel:
     if best is not None and best.file_bytes >= (1.0 - 2.0 * _TOLERANCE) * target:
         return best
     return _at_the_ends(problem, joint, target, best)
+
+
+class Ticker:
+    """Says how far something has come, every two seconds: nothing where it is done sooner."""
+
+    def __init__(self, say: Progress, what: str) -> None:
+        self._say, self._what, self._next = say, what, time.monotonic() + _TICK
+
+    def __call__(self, done: int, total: int) -> None:
+        """`done` of `total`."""
+        now = time.monotonic()
+        if now >= self._next and done < total:
+            self._say(f"{self._what}: {100 * done // total} % of the weights")
+            self._next = now + _TICK
 
 
 def _on_the_line(points: Sequence[tuple[float, float]], y: float) -> float:

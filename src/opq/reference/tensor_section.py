@@ -19,6 +19,7 @@ from opq.reference.half_precision import HALVES, Float32, exact_half, narrow, wi
 Tensor = npt.NDArray[Any] | QuantizedTensor
 Encoder = Callable[[npt.NDArray[np.int8], int, str], bytes]
 Decoder = Callable[[bytes | memoryview, int, int, str], npt.NDArray[np.int8]]
+Progress = Callable[[int, int], None]  # (elements done, elements of all tensors)
 
 _TYPES: dict[int, np.dtype[Any]] = {1: np.dtype("<f4"), 2: np.dtype("<i4"), 3: np.dtype("<i8")}
 CODECS = {0: "raw", 1: "packed", 2: "rans0", 3: "grouped", 4: "float16", 5: "bfloat16"}
@@ -42,10 +43,15 @@ class TensorEntry:
     scale_bytes: int = 0
 
 
-def write_tensors(tensors: Mapping[str, Tensor], encode: Encoder) -> tuple[bytes, bytes]:
+def no_progress(done: int, total: int) -> None:
+    """Tells nobody."""
+
+
+def write_tensors(tensors: Mapping[str, Tensor], encode: Encoder, progress: Progress = no_progress) -> tuple[bytes, bytes]:
     """(TENS, DATA). Codes take the shortest stream that readers accept, floats two bytes each where these hold them exactly."""
     directory, payloads = [struct.pack("<I", len(tensors))], []
-    coded = written = 0  # codes and bytes so far
+    coded = written = done = 0  # codes, bytes, elements so far
+    total = sum(math.prod(tensor.shape) for tensor in tensors.values())
     for name, tensor in tensors.items():
         if isinstance(tensor, QuantizedTensor):
             coded += tensor.codes.size
@@ -71,6 +77,8 @@ def write_tensors(tensors: Mapping[str, Tensor], encode: Encoder) -> tuple[bytes
         directory.append(pack_string(name) + header + dims + extra)
         payloads.append(payload)
         written += len(payload)
+        done += math.prod(tensor.shape)
+        progress(done, total)
     return b"".join(directory), b"".join(payloads)
 
 
