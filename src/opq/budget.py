@@ -58,7 +58,7 @@ def parse_budget(
     if ratio is not None:
         value = _number("ratio", ratio)
         if not 1.0 <= value <= 1e9:
-            raise BudgetError(f"ratio {ratio!r} is out of range: expected at least 1 (dense float32 bytes over file bytes)")
+            raise BudgetError(f"ratio {ratio!r} is out of range: expected 1 to 10^9 (dense float32 bytes over file bytes)")
         return Budget(bytes=dense_bytes / value)
     if sparsity is not None:
         sparsity = _number("sparsity", sparsity)
