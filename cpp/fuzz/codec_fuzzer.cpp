@@ -35,12 +35,6 @@ void read_integers(const CodecInput& input) {
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, std::size_t size) {
   using namespace opq;
-  if (size < CodecInput::kHeaderBytes) return 0;
-  const CodecInput input(Bytes{data, size});
-  if (input.integers) {
-    with_code_type(input.type, [&](auto tag) { read_integers<typename decltype(tag)::type>(input); });
-  } else {
-    read_codes(input);
-  }
-  return 0;
+  return run_codec_input({data, size}, read_codes,
+                         [](const CodecInput& input, auto tag) { read_integers<typename decltype(tag)::type>(input); });
 }

@@ -62,4 +62,17 @@ void check_integers(const CodecInput& input, const std::vector<T>& integers) {
   if (again != integers) std::abort();
 }
 
+// One input of a target: use_codes(input), or use_integers(input, tag) where decltype(tag)::type is the integers' type.
+template <typename UseCodes, typename UseIntegers>
+int run_codec_input(Bytes data, const UseCodes& use_codes, const UseIntegers& use_integers) {
+  if (data.size() < CodecInput::kHeaderBytes) return 0;
+  const CodecInput input(data);
+  if (input.integers) {
+    with_code_type(input.type, [&](auto tag) { use_integers(input, tag); });
+  } else {
+    use_codes(input);
+  }
+  return 0;
+}
+
 }  // namespace opq

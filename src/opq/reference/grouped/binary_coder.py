@@ -29,33 +29,51 @@ class Probability:
         self.seen = min(self.seen + 1, _SLOWEST)
 
 
+class _Interval:
+    """The numbers that the bits so far leave possible."""
+
+    def __init__(self) -> None:
+        self.low, self.high = 0, 0xFFFFFFFF
+
+    def middle(self, probability: Probability) -> int:
+        """The last number of the part that stands for a 1."""
+        return self.low + ((self.high - self.low) * probability.value >> 16)
+
+    def narrow(self, bit: int, probability: Probability) -> list[int]:
+        """Keep the part of `bit`; returns the bytes that are settled with it and moved out."""
+        middle = self.middle(probability)
+        if bit:
+            self.high = middle
+        else:
+            self.low = middle + 1
+        probability.update(bit)
+        settled = []
+        while not (self.low ^ self.high) & _TOP:
+            settled.append(self.high >> 24)
+            self.low = (self.low << 8) & 0xFFFFFFFF
+            self.high = (self.high << 8) & 0xFFFFFFFF | 0xFF
+        return settled
+
+
 class Encoder:
     """Bits to bytes."""
 
     def __init__(self) -> None:
-        self._low, self._high = 0, 0xFFFFFFFF
+        self._interval = _Interval()
         self._bytes = bytearray()
 
     def bit(self, bit: int, probability: Probability) -> int:
         """Append one bit; returns it, as the decoder does."""
-        middle = self._low + ((self._high - self._low) * probability.value >> 16)
-        if bit:
-            self._high = middle
-        else:
-            self._low = middle + 1
-        probability.update(bit)
-        while not (self._low ^ self._high) & _TOP:
-            self._bytes.append(self._high >> 24)
-            self._low = (self._low << 8) & 0xFFFFFFFF
-            self._high = (self._high << 8) & 0xFFFFFFFF | 0xFF
+        self._bytes += bytes(self._interval.narrow(bit, probability))
         return bit
 
     def finish(self) -> bytes:
         """The bytes: the fewest that, with zeros behind them, lie in the interval."""
+        low, high = self._interval.low, self._interval.high
         for size in range(5):
             keep = 32 - 8 * size
-            value = (self._low + (1 << keep) - 1) >> keep << keep
-            if self._low <= value <= self._high:
+            value = (low + (1 << keep) - 1) >> keep << keep
+            if low <= value <= high:
                 break
         return bytes(self._bytes) + value.to_bytes(5, "big")[1 : 1 + size]
 
@@ -65,8 +83,8 @@ class Decoder:
 
     def __init__(self, data: bytes | memoryview) -> None:
         self._data = data
-        self._position = 0
-        self._low, self._high, self._code = 0, 0xFFFFFFFF, 0
+        self._interval = _Interval()
+        self._position = self._code = 0
         for _ in range(4):
             self._next()
 
@@ -77,16 +95,8 @@ class Decoder:
 
     def bit(self, bit: int | None, probability: Probability) -> int:
         """The next bit. The argument is for the encoder and ignored."""
-        middle = self._low + ((self._high - self._low) * probability.value >> 16)
-        bit = int(self._code <= middle)
-        if bit:
-            self._high = middle
-        else:
-            self._low = middle + 1
-        probability.update(bit)
-        while not (self._low ^ self._high) & _TOP:
-            self._low = (self._low << 8) & 0xFFFFFFFF
-            self._high = (self._high << 8) & 0xFFFFFFFF | 0xFF
+        bit = int(self._code <= self._interval.middle(probability))
+        for _ in self._interval.narrow(bit, probability):
             self._next()
         return bit
 
