@@ -3,6 +3,7 @@
 import io
 import mmap
 import os
+import pickle
 import socket
 import threading
 from concurrent.futures import ProcessPoolExecutor
@@ -272,3 +273,13 @@ def test_two_processes_share_one_mapping(tmp_path):
     with ProcessPoolExecutor(max_workers=2, mp_context=get_context("spawn")) as pool:
         theirs = list(pool.map(outputs_from_a_mapping, [path, path], [4099, 4099]))
     assert theirs == [ours, ours]
+
+
+def test_a_model_from_a_mapping_pickles_as_its_file(tmp_path):
+    path = tmp_path / "net.opq"
+    path.write_bytes(FILE)
+    with mapped(path) as mapping:
+        model = opq.load(mapping)
+        again = pickle.loads(pickle.dumps(model))
+        assert again.to_bytes() == FILE
+        del model

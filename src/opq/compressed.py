@@ -52,6 +52,9 @@ class CompressedModel(Mapping[str, Tensor]):
         quantized = sum(isinstance(tensor, QuantizedTensor) for tensor in self.tensors.values())
         return f"CompressedModel({quantized} quantized tensors of {len(self)}, {len(self._file)} bytes)"
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return from_bytes, (self.to_bytes(),)  # pickles as its file: a mapping it was loaded from cannot be
+
     def dense_tensors(self) -> dict[str, npt.NDArray[Any]]:
         """Every tensor as an array: the quantized ones as float32."""
         return {n: t.dequantize() if isinstance(t, QuantizedTensor) else t for n, t in self.tensors.items()}

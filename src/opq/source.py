@@ -16,9 +16,8 @@ import numpy.typing as npt
 
 from opq import _core
 from opq.errors import FormatError, UnsupportedError
-from opq.reference.container import MAGIC
+from opq.reference.container import HEADER_BYTES, MAGIC
 
-_HEADER_BYTES = 32
 _CHUNK = 1 << 20
 
 
@@ -84,8 +83,8 @@ def _from_buffer(view: memoryview, offset: int | None) -> bytes | memoryview:
         raise TypeError("the buffer is no source of an .opq file: expected single bytes without gaps")
     view = view.cast("B") if view.nbytes else memoryview(b"")
     if offset is not None:
-        length = _declared_length(view[offset : offset + _HEADER_BYTES])
-        view = view[offset : offset + max(length, _HEADER_BYTES)]
+        length = _declared_length(view[offset : offset + HEADER_BYTES])
+        view = view[offset : offset + max(length, HEADER_BYTES)]
     return view if view.readonly else bytes(view)
 
 
@@ -102,9 +101,9 @@ def _from_stream(stream: BinaryReader, skip: int, *, alone: bool) -> bytes:
     """The file `skip` bytes ahead. Reads nothing behind its end, but one byte to see that there is none, if it lies `alone`."""
     for _ in _chunks(stream, skip):
         pass
-    header = b"".join(_chunks(stream, _HEADER_BYTES))
+    header = b"".join(_chunks(stream, HEADER_BYTES))
     length = _declared_length(header)
-    data = b"".join([header, *_chunks(stream, length - _HEADER_BYTES)])
+    data = b"".join([header, *_chunks(stream, length - HEADER_BYTES)])
     if alone and len(data) == length and any(_chunks(stream, 1)):
         raise FormatError(f"bytes follow the end of the file, {length}: give an offset to read it out of a larger one")
     return data
@@ -127,7 +126,7 @@ def _chunks(stream: BinaryReader, size: int) -> Iterator[bytes]:
 
 def _declared_length(header: bytes | memoryview) -> int:
     """Length of the file, byte 16 of a whole header (docs/format.md). 0 for anything else: the reader says what is wrong."""
-    if len(header) < _HEADER_BYTES or header[:8] != MAGIC:
+    if len(header) < HEADER_BYTES or header[:8] != MAGIC:
         return 0
     if _core.crc32c(header[:28]) != int.from_bytes(header[28:32], "little"):
         return 0

@@ -1,237 +1,15 @@
 #include <algorithm>
-#include <array>
-#include <bit>
-#include <memory>
 #include <mutex>
 #include <numeric>
-#include <string>
 
+#include "format/grouped/chunk_reader.h"
+#include "format/grouped/decode_tables.h"
 #include "format/grouped/grouped.h"
 #include "format/grouped/magnitudes.h"
-#include "format/grouped/parameters.h"
-#include "format/grouped/signs.h"
-#include "format/grouped/slot_table.h"
 
 namespace opq {
 namespace grouped {
 namespace {
-
-constexpr uint32_t kLowest = 1 << 16;  // the lowest valid state
-constexpr int kMaxLanes = 8;
-constexpr uint32_t kNowhere = uint32_t{1} << 30;  // a place beyond the row: more than any chunk's codes
-
-[[noreturn]] void fail(const std::string& message) { throw Error(ErrorCode::kFormat, "grouped codes: " + message); }
-
-// The places of the bits of a mask that are set, in order, then zeros.
-struct SetBits {
-  std::array<uint8_t, kMaxGroup> places{};
-  uint8_t count = 0;
-};
-
-// What all chunks of a stream share.
-struct Tables {
-  Parameters p;
-  std::vector<uint32_t> places;         // [groups per row * group]
-  std::vector<int32_t> group_scale;     // [groups per row]
-  std::unique_ptr<SlotTable[]> counts;  // by bucket - first_bucket
-  int first_bucket = 0;
-  std::array<SlotTable, kMaxGroup + 1> masks;   // by count
-  std::unique_ptr<SlotTable[]> tokens;          // by class
-  std::array<uint8_t, kBuckets> density_class;  // times count_classes
-  std::array<uint8_t, kMaxGroup + 1> count_class;
-  std::vector<uint16_t> sign_frequency;      // per column, or per class of neighbours
-  std::vector<uint16_t> place_frequency;     // the first, by place of a row's groups
-  std::vector<SetBits> set_bits;             // by mask
-  const RankedReferences* ranked = nullptr;  // of signs, where these are coded beside each other
-
-  explicit Tables(Parameters parameters) : p(std::move(parameters)) {
-    places = p.places();
-    group_scale = p.group_scale(places);
-    set_bits.resize(std::size_t{1} << p.group());
-    for (unsigned mask = 0; mask < set_bits.size(); ++mask) {
-      std::size_t i = 0;
-      for (unsigned left = mask; left != 0; left &= left - 1) {
-        set_bits[mask].places[i++] = static_cast<uint8_t>(std::countr_zero(left));
-      }
-      set_bits[mask].count = static_cast<uint8_t>(i);
-    }
-    if (p.sign_mode == SignMode::kKernel) ranked = &ranked_references(p.group());
-    const auto [least_group, most_group] = std::minmax_element(group_scale.begin(), group_scale.end());
-    int least_row = 0, most_row = 0;
-    if (!p.row_scale.empty()) {
-      const auto [least, most] = std::minmax_element(p.row_scale.begin(), p.row_scale.end());
-      least_row = *least, most_row = *most;
-    }
-    first_bucket = p.bucket(least_row, *least_group);
-    const int last_bucket = p.bucket(most_row, *most_group);
-    counts.reset(new SlotTable[last_bucket - first_bucket + 1]);
-    const CountFrequencies& frequencies = count_frequencies(p.group(), p.dispersion);
-    for (int b = first_bucket; b <= last_bucket; ++b) {
-      counts[b - first_bucket].set_frequencies(frequencies[b].data(), p.group() + 1);
-    }
-    for (int count = 1; count <= p.group(); ++count) {
-      uint16_t starts[kMaxPatterns + 1];
-      p.mask_starts_of(count, starts);
-      masks[count].set(starts, static_cast<int>(grouped::masks(p.group(), count).size()));
-    }
-    if (p.tokens > 1) {
-      tokens.reset(new SlotTable[p.classes()]);
-      for (int c = 0; c < p.classes(); ++c) {
-        uint16_t token_frequency[kMaxTokens];
-        const std::size_t size = static_cast<std::size_t>(p.tokens - 1);
-        token_frequencies({p.hazards.data() + c * size, size}, token_frequency);
-        tokens[c].set_frequencies(token_frequency, p.tokens);
-      }
-    }
-    for (int b = 0; b < kBuckets; ++b) {
-      density_class[b] = static_cast<uint8_t>(p.density_class(b) * p.count_classes);
-    }
-    for (int c = 0; c <= p.group(); ++c) count_class[c] = static_cast<uint8_t>(p.count_class(c));
-    for (const uint8_t share : p.sign_shares) {
-      sign_frequency.push_back(static_cast<uint16_t>(p.sign_frequency(share)));
-    }
-    for (uint32_t& place : places) {
-      const uint32_t column = place / static_cast<uint32_t>(std::max(1, p.kernel));
-      // A code beyond its row is refused: any frequency will do for it.
-      if (p.sign_mode == SignMode::kColumn)
-        place_frequency.push_back(sign_frequency[std::min(column, p.columns() - 1)]);
-      if (place == p.row_length) place = kNowhere;
-    }
-  }
-};
-
-// The interleaved states of a chunk and its words.
-class States {
- public:
-  States(Bytes chunk, int lanes) : lanes_(lanes) {
-    const std::size_t bytes = sizeof(uint32_t) * lanes;
-    if (chunk.size() < bytes) fail("a chunk is shorter than its states");
-    std::memcpy(states_, chunk.data(), bytes);
-    for (int lane = 0; lane < lanes; ++lane) {
-      if (states_[lane] < kLowest) fail("a state is below 2^16");
-    }
-    next_ = chunk.data() + bytes;
-    end_ = chunk.data() + chunk.size();
-  }
-
-  // Decodes `count` symbols: range_of(i, slot) stores symbol i and returns frequency << 16 | start.
-  template <typename RangeOf>
-  void pop(std::size_t count, const RangeOf& range_of) {
-    switch (lanes_) {
-      case 8:
-        return pop_lanes<8>(count, range_of);
-      case 4:
-        return pop_lanes<4>(count, range_of);
-      case 2:
-        return pop_lanes<2>(count, range_of);
-      default:
-        return pop_lanes<1>(count, range_of);
-    }
-  }
-
-  // The 16 bits that each lane carried; checks the final states.
-  void finish(uint16_t* passengers) const {
-    for (int lane = 0; lane < lanes_; ++lane) {
-      if (states_[lane] >> 16 != 1) fail("a chunk does not end in a state that it can have started from");
-      passengers[lane] = static_cast<uint16_t>(states_[lane]);
-    }
-  }
-
-  Bytes rest() const { return {next_, end_}; }
-
- private:
-  template <int kLanes, typename RangeOf>
-  void pop_lanes(std::size_t count, const RangeOf& range_of) {
-    uint32_t states[kLanes];
-    std::copy_n(states_, kLanes, states);
-    const uint8_t* next = next_;
-    std::size_t i = 0;
-    // While every lane could take a word, no read needs a check.
-    for (; count - i >= kLanes && end_ - next >= 2 * kLanes; i += kLanes) {
-      for (int lane = 0; lane < kLanes; ++lane) {
-        const uint32_t state = advance(states[lane], i + lane, range_of);
-        const bool low = state < kLowest;
-        states[lane] = low ? state << 16 | load<uint16_t>(next) : state;
-        next += low ? 2 : 0;
-      }
-    }
-    for (int lane = 0; i < count; ++i, lane = (lane + 1) % kLanes) {
-      uint32_t state = advance(states[lane], i, range_of);
-      if (state < kLowest) {
-        if (end_ - next < 2) fail("a chunk ends too early");
-        state = state << 16 | load<uint16_t>(next);
-        next += 2;
-      }
-      states[lane] = state;
-    }
-    std::copy_n(states, kLanes, states_);
-    next_ = next;
-  }
-
-  template <typename RangeOf>
-  static uint32_t advance(uint32_t state, std::size_t i, const RangeOf& range_of) {
-    const uint32_t slot = state & (kScale - 1);
-    const uint32_t range = range_of(i, slot);
-    return (range >> 16) * (state >> kScaleBits) + slot - (range & 0xFFFF);
-  }
-
-  int lanes_;
-  uint32_t states_[kMaxLanes];
-  const uint8_t* next_;
-  const uint8_t* end_;
-};
-
-// Bits that were not worth coding: the first 16 per lane rode in the states, the others fill bytes from the lowest bit.
-class RawBits {
- public:
-  RawBits(const uint16_t* passengers, int lanes, Bytes rest, uint64_t count) : rest_(rest) {
-    const uint64_t riding = 16 * static_cast<uint64_t>(lanes);
-    const uint64_t behind = count > riding ? count - riding : 0;
-    if (rest.size() != (behind + 7) / 8) fail("a chunk has a wrong number of bytes for its raw bits");
-    std::memcpy(riding_, passengers, 2 * static_cast<std::size_t>(lanes));
-    riding_bytes_ = 2 * static_cast<std::size_t>(lanes);
-  }
-
-  uint32_t take(int bits) {  // at most 28
-    while (filled_ < bits) {
-      const uint64_t byte = at_ < riding_bytes_ ? riding_[at_] : rest_[at_ - riding_bytes_];
-      ++at_;
-      window_ |= byte << filled_;
-      filled_ += 8;
-    }
-    const uint32_t result = static_cast<uint32_t>(window_ & ((uint64_t{1} << bits) - 1));
-    window_ >>= bits;
-    filled_ -= bits;
-    return result;
-  }
-
-  // One bit each.
-  void take_ones(std::size_t count, uint8_t* bits) {
-    std::size_t i = 0;
-    for (; i < count && filled_ > 0; ++i) bits[i] = static_cast<uint8_t>(take(1));
-    for (; count - i >= 8; i += 8, ++at_) {
-      const unsigned byte = at_ < riding_bytes_ ? riding_[at_] : rest_[at_ - riding_bytes_];
-      for (int b = 0; b < 8; ++b) bits[i + b] = byte >> b & 1;
-    }
-    for (; i < count; ++i) bits[i] = static_cast<uint8_t>(take(1));
-  }
-
-  // Every bit has been taken: those behind must be 0.
-  void finish() const {
-    bool zero = window_ == 0;
-    for (std::size_t i = at_; i < riding_bytes_ + rest_.size(); ++i) {
-      zero = zero && (i < riding_bytes_ ? riding_[i] : rest_[i - riding_bytes_]) == 0;
-    }
-    if (!zero) fail("the bits behind the last raw bit are not 0");
-  }
-
- private:
-  uint8_t riding_[2 * kMaxLanes] = {};
-  std::size_t riding_bytes_, at_ = 0;
-  Bytes rest_;
-  uint64_t window_ = 0;
-  int filled_ = 0;
-};
 
 // Working memory of one thread. The arrays by nonzero code have room behind the last one for a whole group, since every
 // group writes as much as it could hold and the next one overwrites what was too much.
@@ -246,7 +24,7 @@ struct Scratch {
 
 class ChunkDecoder {
  public:
-  ChunkDecoder(const Tables& tables, Scratch& scratch, Bytes chunk, uint64_t first_row, std::size_t codes)
+  ChunkDecoder(const DecodeTables& tables, Scratch& scratch, Bytes chunk, uint64_t first_row, std::size_t codes)
       : t_(tables), p_(tables.p), s_(scratch), states_(chunk, tables.p.lanes()), first_row_(first_row), codes_(codes) {
     rows_ = (codes + p_.row_length - 1) / p_.row_length;
     groups_ = rows_ * p_.groups_per_row();
@@ -445,7 +223,7 @@ class ChunkDecoder {
     if (least < smallest || most > largest) fail("a code is larger than its levels");
   }
 
-  const Tables& t_;
+  const DecodeTables& t_;
   const Parameters& p_;
   Scratch& s_;
   States states_;
@@ -476,7 +254,7 @@ void decode_grouped(Bytes stream, int64_t smallest, int64_t largest, void* codes
   using namespace grouped;
   ByteReader reader(stream, "grouped stream");
   const uint64_t size = read_varint(reader);
-  const Tables tables(decode_parameters(reader.bytes(size, "the parameters"), count));
+  const DecodeTables tables(decode_parameters(reader.bytes(size, "the parameters"), count));
   const uint64_t step = tables.p.rows_per_chunk() * tables.p.row_length;
   const uint64_t chunks = tables.p.chunks();
   if (chunks - 1 > reader.remaining()) reader.fail("the lengths of the chunks are cut off");

@@ -1,101 +1,25 @@
-// The number of nonzeros of a group in row i and column j is modelled with the density 1 / (1 + exp(-(base + r_i +
-// c_j))). The likelihood of a row's scale depends on the row's sum of nonzeros alone, and that of a column's on the
-// column's sum: so scales are found from the sums, rows and columns in turn, each with its price in bits.
 #include "format/grouped/fit.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
-#include <cstdlib>
-#include <limits>
-#include <map>
 #include <mutex>
 #include <optional>
 
+#include "format/grouped/fit_costs.h"
+#include "format/grouped/fit_scales.h"
 #include "format/grouped/magnitudes.h"
 #include "format/grouped/signs.h"
 
 namespace opq::grouped {
 namespace {
 
-constexpr int64_t kBit = 1 << 16;  // costs are in 1/65536 bit
 constexpr int64_t kLog2E = 94548;
-constexpr int64_t kLogit = 11818;  // what a nonzero is cheaper by in the next bucket: log2(e) / 8
 constexpr int kRounds = 3;
 // Of a scale's bits: more where counts are overdispersed and the sums say less than the model thinks.
 constexpr std::array<int, 3> kPrices = {1, 2, 4};
-constexpr int kScales = 2 * kLargestScale + 1;
-
-// About what the parameters' coder takes for a difference.
-int64_t difference_cost(int difference) {
-  return difference == 0 ? kBit : kBit * (1 + 2 * std::bit_width(static_cast<unsigned>(std::abs(difference))));
-}
 
 int64_t parameter_cost(const Parameters& p) { return 8 * static_cast<int64_t>(encode_parameters(p).size()) * kBit; }
-
-// The place of the smallest of cost(0), cost(1), ...; the first of equals.
-template <typename Cost>
-int argmin(int size, const Cost& cost_of) {
-  int best = 0;
-  int64_t least = cost_of(0);
-  for (int i = 1; i < size; ++i) {
-    if (const int64_t here = cost_of(i); here < least) best = i, least = here;
-  }
-  return best;
-}
-
-// Bits of each symbol, from how often it occurred before, every one once more than that.
-template <int kSymbols, typename Symbols>
-std::array<int64_t, kSymbols> prices(const Symbols& symbols, int first) {
-  std::array<int64_t, kSymbols> counts;
-  counts.fill(1);
-  for (const auto symbol : symbols) ++counts[symbol - first];
-  const int64_t total = static_cast<int64_t>(symbols.size()) + kSymbols;
-  const auto log = [](int64_t count) { return log2_cost(static_cast<uint32_t>(std::min<int64_t>(65536, count))); };
-  std::array<int64_t, kSymbols> result;
-  for (int s = 0; s < kSymbols; ++s) result[s] = log(total) - log(counts[s]);
-  return result;
-}
-
-// The scale of every row given those of the columns, or the reverse; moves the base so that their median is 0.
-//
-// -log2 P(row) = sum over columns of trials * zero_cost(bucket) - sum * (gain of a nonzero in that bucket), the last
-// term linear in the scale: but for the buckets at the ends, which scales that lead beyond them are kept out of.
-std::vector<int8_t> scales_along(const std::vector<uint64_t>& sums, const std::vector<int8_t>& across,
-                                 const std::vector<int8_t>& before, int& base, int unit, int trials, int price) {
-  std::array<int64_t, kScales> numbers{};
-  for (const int8_t scale : across) ++numbers[scale + kLargestScale];
-  const auto bits = prices<kScales>(before, -kLargestScale);
-  std::vector<int> candidates;
-  std::vector<int64_t> fixed;  // by candidate: all but the linear term
-  for (int scale = -kLargestScale; scale <= kLargestScale; ++scale) {
-    if (base + unit * scale < 0 || base + unit * scale >= kBuckets) continue;
-    int64_t empty = 0;
-    for (int other = -kLargestScale; other <= kLargestScale; ++other) {
-      const int bucket = std::clamp(base + unit * (scale + other), 0, kBuckets - 1);
-      empty += numbers[other + kLargestScale] * cost(static_cast<uint32_t>(65536 - densities()[bucket]), 16);
-    }
-    candidates.push_back(scale);
-    fixed.push_back(empty * trials + price * bits[scale + kLargestScale]);
-  }
-  std::map<uint64_t, int> best;  // by sum
-  std::vector<int8_t> result(sums.size());
-  std::array<std::size_t, kScales> histogram{};
-  for (std::size_t i = 0; i < sums.size(); ++i) {
-    const auto [found, is_new] = best.try_emplace(sums[i]);
-    if (is_new) {
-      const int64_t sum = static_cast<int64_t>(sums[i]);
-      found->second = candidates[argmin(static_cast<int>(candidates.size()),
-                                        [&](int c) { return fixed[c] - sum * (kLogit * unit) * candidates[c]; })];
-    }
-    result[i] = static_cast<int8_t>(found->second);
-    ++histogram[found->second + kLargestScale];
-  }
-  int middle = -kLargestScale;
-  for (std::size_t below = 0; (below += histogram[middle + kLargestScale]) <= (sums.size() - 1) / 2;) ++middle;
-  base = std::clamp(base + unit * middle, 0, kBuckets - 1);
-  for (int8_t& scale : result) scale = static_cast<int8_t>(std::clamp(scale - middle, -kLargestScale, kLargestScale));
-  return result;
-}
 
 // Which scales there are, how coarse they are, and how much their bits count.
 struct Choice {

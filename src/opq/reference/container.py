@@ -20,6 +20,7 @@ Checksum = Callable[[bytes | memoryview], int]
 
 _HEADER = struct.Struct("<8sHHIQII")
 _ENTRY = struct.Struct("<4sIQQII")
+HEADER_BYTES = _HEADER.size
 
 
 def write_container(sections: Mapping[bytes, bytes], checksum: Checksum = crc32c) -> bytes:
