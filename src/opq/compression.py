@@ -17,7 +17,9 @@ from opq.graph import Graph
 from opq.model import Model
 from opq.quantization import ChannelScale, Rounding, as_weights
 from opq.reference.checking import check
-from opq.rounding import DenseTensors, round_dense
+from opq.reference.tensor_section import Tensor
+from opq.repair import Repairs
+from opq.rounding import DenseTensors, check_dense, round_dense
 from opq.statistics import measure
 
 
@@ -30,6 +32,7 @@ def compress(
     bits: int | None = None,
     dense: DenseTensors = "auto",
     rounding: Rounding = "nearest",
+    repair: bool = True,
     progress: Progress | None = None,
 ) -> CompressedModel:
     """Compress a network, or a mapping of arrays, from its weights alone.
@@ -44,6 +47,8 @@ def compress(
     rounding        for a ratio or size. "rate": codes with the least squared error + lambda * bits, each at most one level away
                     from the nearest, at the lambda that the allocation itself trades at. "nearest": the nearest codes, as with
                     sparsity and bits, which say by themselves what is zero and know no price of a bit.
+    repair          correct scales and biases of the layers for what quantization does to their outputs, from the statistics of
+                    the network's BatchNorms (`opq.repair`): nothing happens where it has none
     progress        called with a line of text at every stage
 
     The weights of Conv and Linear nodes are quantized; of a mapping, the float arrays of two or more dimensions. All else
@@ -57,6 +62,7 @@ def compress(
     say = progress if progress is not None else lambda line: None
     if rounding not in get_args(Rounding):
         raise ValueError(f'rounding {rounding!r} is unknown: expected "nearest" or "rate"')
+    check_dense(dense)
     graph, tensors, dense_bytes = _contents(model)
     budget = parse_budget(dense_bytes, sparsity=sparsity, bits=bits, size=size, ratio=ratio)
     candidates = _network_layers(graph, tensors) if graph is not None else _mapping_layers(tensors)
@@ -64,7 +70,6 @@ def compress(
         raise UnsupportedError(
             "nothing to compress: no Conv, Gemm or MatMul weight, and no float array of two or more dimensions"
         )
-    tensors = round_dense(graph, tensors, candidates, dense)
     say(f"measuring {len(candidates)} layers")
     weights = {name: as_weights(name, tensors[name]) for name in candidates}
     layers = [measure(name, weights[name], 0, scaling, budget.sparsity is not None) for name, scaling in candidates.items()]
@@ -75,7 +80,14 @@ def compress(
         "bytes": None if size is None else budget.bytes,
     }
     told = {key: value for key, value in given.items() if value is not None}
-    problem = Problem(graph, tensors, weights, layers, dense_bytes, told, rounding, say)
+
+    repairs = Repairs(model) if repair and isinstance(model, Model) and model.moments else None
+
+    def finish(quantized: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
+        repaired, done = (quantized, {}) if repairs is None else repairs.apply(quantized)
+        return round_dense(graph, repaired, dense), done
+
+    problem = Problem(graph, tensors, weights, layers, dense_bytes, told, rounding, say, finish)
     if budget.bytes is not None:
         return fit(problem, budget.bytes)
     say("quantizing")

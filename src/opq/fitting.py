@@ -16,9 +16,11 @@ from opq.compressed import CompressedModel
 from opq.errors import BudgetError
 from opq.graph import Graph
 from opq.quantization import Float32, QuantizedTensor, Rounding, magnitudes, quantize
+from opq.reference.tensor_section import Tensor
 from opq.statistics import LayerStatistics
 
 Progress = Callable[[str], None]
+Finish = Callable[[Mapping[str, Tensor]], tuple[dict[str, Tensor], dict[str, str]]]
 
 # A size is met from below within this share, and aimed at a little inside it. Twelve files are enough for a network whose size
 # moves in steps; others take two or three.
@@ -35,6 +37,7 @@ class Problem:
     tensors      by name, all that the file holds, the layers among them
     dense_bytes  4 for every float parameter of the input
     budget       what was asked for, as the report tells it
+    finish       what is done to the tensors after quantization: it returns them, and by layer what repaired it or not
     """
 
     graph: Graph | None
@@ -45,10 +48,12 @@ class Problem:
     budget: Mapping[str, float]
     rounding: Rounding
     say: Progress
+    finish: Finish
 
     def model(self, layers: Sequence[LayerAllocation], predicted_bytes: Iterable[float]) -> CompressedModel:
         """The compressed model, with the errors that its codes really have; `predicted_bytes` is per layer."""
-        quantized, details = {}, {}
+        quantized: dict[str, Tensor] = {}
+        details: dict[str, dict[str, float | str]] = {}
         for layer, predicted in zip(layers, predicted_bytes, strict=True):
             tensor = quantize(self.weights[layer.name], layer, rounding=self.rounding)
             # The mask follows no threshold where codes are weighed one by one.
@@ -61,13 +66,16 @@ class Problem:
             }
             quantized[layer.name] = tensor
             details[layer.name] = {key: float(f"{value:.4g}") for key, value in values.items()}
-        tensors = {name: quantized.get(name, tensor) for name, tensor in self.tensors.items()}
+        tensors: dict[str, Tensor] = {name: quantized.get(name, tensor) for name, tensor in self.tensors.items()}
+        tensors, repairs = self.finish(tensors)
+        for name, what in repairs.items():
+            details[name]["repair"] = what
         report = {"dense_bytes": self.dense_bytes, "budget": self.budget, "layers": details}
         return CompressedModel(self.graph, tensors, report)
 
     def bytes_besides(self) -> int:
         """About the bytes of a file that do not depend on the allocation: all but codes and their channels' scales."""
-        dense = {name: tensor for name, tensor in self.tensors.items() if name not in self.weights}
+        dense, _ = self.finish({name: tensor for name, tensor in self.tensors.items() if name not in self.weights})
         return CompressedModel(self.graph, dense).file_bytes
 
 

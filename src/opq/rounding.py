@@ -8,14 +8,14 @@ layers too small to quantize) only on request.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
-import numpy.typing as npt
 
 from opq.graph import Graph
-from opq.quantization import Float32
+from opq.quantization import Float32, QuantizedTensor
 from opq.reference.half_precision import round_to
+from opq.reference.tensor_section import Tensor
 
 DenseTensors = Literal["auto", "float32", "float16", "bfloat16"]
 
@@ -23,19 +23,26 @@ _UNIT = {"float16": 2.0**-11, "bfloat16": 2.0**-8}  # largest relative error ins
 _NEGLIGIBLE = 2.0**-20  # an error this far below the tensor's largest value may be any share of its own value
 
 
-def round_dense(
-    graph: Graph | None, tensors: Mapping[str, npt.NDArray[Any]], quantized: Mapping[str, Any], dense: DenseTensors
-) -> dict[str, npt.NDArray[Any]]:
-    """All tensors, those that `dense` speaks of rounded; see `opq.compress`. Names in `quantized` are left alone."""
+def check_dense(dense: DenseTensors) -> None:
+    """Raises ValueError for a word that `round_dense` does not know."""
     if dense not in get_args(DenseTensors):
         raise ValueError(f"dense {dense!r} is unknown: expected {', '.join(map(repr, get_args(DenseTensors)))}")
+
+
+def round_dense(graph: Graph | None, tensors: Mapping[str, Tensor], dense: DenseTensors) -> dict[str, Tensor]:
+    """All tensors, those of the dense ones that `dense` speaks of rounded; see `opq.compress`."""
     chosen: set[str] = set()
     if dense == "auto" and graph is not None:
         chosen = _scales_and_biases(graph)
     elif dense in _UNIT:
-        chosen = {name for name, tensor in tensors.items() if tensor.dtype == np.float32}
+        chosen = set(tensors)
     half = "bfloat16" if dense == "bfloat16" else "float16"
-    return {name: rounded(t, half) if name in chosen and name not in quantized else t for name, t in tensors.items()}
+    result = dict(tensors)
+    for name in chosen & set(tensors):
+        tensor = tensors[name]
+        if not isinstance(tensor, QuantizedTensor) and tensor.dtype == np.float32:
+            result[name] = rounded(tensor, half)
+    return result
 
 
 def rounded(values: Float32, half: str) -> Float32:

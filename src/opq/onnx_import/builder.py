@@ -10,6 +10,7 @@ import onnx
 from onnx import NodeProto
 
 from opq.graph import Attribute, Dimension, Node
+from opq.moments import Moments
 from opq.onnx_import.reading import OnnxNetwork, node_name
 from opq.onnx_import.tensors import Array, to_float32
 
@@ -70,6 +71,7 @@ class Builder:
         self.constants: dict[str, Array] = dict(network.constants)
         self.shapes: dict[str, tuple[Dimension, ...]] = dict(network.shapes)
         self.types: dict[str, int] = dict(network.types)
+        self.moments: dict[str, Moments] = {}  # of the values that a BatchNorm makes
         self._aliases: dict[str, str] = {}
         self._names = {*self.constants, *self.shapes, *self.types, *(v.name for v in network.inputs)}
         for node in network.nodes:

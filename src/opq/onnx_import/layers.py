@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from opq.graph import Attribute
+from opq.moments import Moments
 from opq.onnx_import.builder import Builder, NotLowered, Operation
 from opq.onnx_import.tensors import Array, to_float64
 from opq.onnx_import.windows import padding
@@ -101,6 +102,10 @@ def lower_batch_normalization(builder: Builder, operation: Operation) -> None:
     term = builder.tensor(f"{name}.bias", shift.reshape(shape))
     scaled = builder.emit("Mul", name, (x, factor), builder.fresh(f"{output}.scaled"))
     builder.emit("Add", f"{name}.bias", (scaled, term), output)
+    with np.errstate(all="ignore"):
+        spread = scale**2 * variance  # gamma^2, but for epsilon
+    if np.isfinite(beta).all() and np.isfinite(spread).all():
+        builder.moments[output] = Moments(beta, spread)
 
 
 def _vector(builder: Builder, name: str) -> Array:

@@ -100,7 +100,12 @@ def _lower(network: OnnxNetwork, dense_bytes: int, source: str) -> Model:
     bind_outputs(builder, outputs)
     absorb(builder, [value.name for value in outputs])
     nodes, tensors = live_part(builder, outputs)
-    return Model(Graph(inputs, outputs, nodes), tensors, dense_bytes, source)
+    shapes = {value.name: value.shape for value in inputs}
+    for name in [name for node in nodes for name in node.outputs]:
+        if name in builder.shapes:
+            shapes[name] = builder.shapes[name]
+    moments = {name: moments for name, moments in builder.moments.items() if name in shapes}
+    return Model(Graph(inputs, outputs, nodes), tensors, dense_bytes, source, shapes, moments)
 
 
 def _lower_node(builder: Builder, operation: Operation) -> None:

@@ -97,3 +97,13 @@ def count_taps(windows: Windows, *, include_pad: bool) -> npt.NDArray[np.float64
         inside = np.count_nonzero((positions >= low) & (positions < high), axis=1)
         count = count[..., None] * inside
     return count
+
+
+def tap_shares(windows: Windows) -> npt.NDArray[np.float64]:
+    """[kernel]: the share of the windows in which a tap meets the input and not its padding."""
+    shares: npt.NDArray[np.float64] = np.ones((), np.float64)
+    for axis, n in enumerate(windows.input):
+        starts = np.arange(windows.output[axis]) * windows.strides[axis] - windows.begin[axis]
+        positions = starts + np.arange(windows.kernel[axis])[:, None] * windows.dilations[axis]
+        shares = shares[..., None] * np.mean((positions >= 0) & (positions < n), axis=1)
+    return shares
