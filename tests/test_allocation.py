@@ -10,8 +10,9 @@ from scipy.optimize import minimize
 
 import opq
 from opq import laplace
-from opq.allocation import JointProblem, stagewise
 from opq.budget import Budget
+from opq.joint import JointProblem
+from opq.problem import fixed_codebooks
 from opq.statistics import LayerStatistics, measure
 
 
@@ -200,7 +201,11 @@ def test_solving_is_fast():
     rng = np.random.default_rng(0)
     layers = [synthetic_statistics(rng, str(i), 1_000_000) for i in range(200)]
     problem = JointProblem(layers)
-    for solve in (lambda: problem.allocate(problem.solve(40e6)), lambda: stagewise(layers, Budget(sparsity=0.9, bits=4))):
+    stagewise = Budget(sparsity=0.9, bits=4)
+    for solve in (
+        lambda: problem.allocate(problem.solve(40e6)),
+        lambda: fixed_codebooks(layers, stagewise, "nsr", {}, 1.0),
+    ):
         solve()
         started = time.process_time()
         assert len(solve()) == 200

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import opq
-from opq.allocation import LayerAllocation
+from opq.layer_allocation import LayerAllocation
 from opq.quantization import channel_scales, encode
 from opq.reference.half_precision import exact_half
 

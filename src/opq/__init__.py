@@ -6,11 +6,12 @@ finely it is quantized; `Session` runs the result on a CPU. See https://arxiv.or
 
 from opq import codec
 from opq._core import __version__
-from opq.allocation import Allocation, LayerAllocation, allocate
+from opq.allocation import allocate
 from opq.compressed import CompressedModel, load
 from opq.compression import compress
 from opq.errors import BudgetError, FormatError, UnsupportedError
 from opq.graph import Graph, Node, ValueInfo
+from opq.layer_allocation import Allocation, LayerAllocation
 from opq.model import Model
 from opq.npz_io import load_npz
 from opq.onnx_import import load_onnx

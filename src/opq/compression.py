@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, get_args
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from opq.allocation import stagewise
-from opq.budget import Size, parse_budget
+from opq.budget import Budget, Size, parse_budget
 from opq.compressed import CompressedModel
+from opq.costs import output_pixels
 from opq.errors import UnsupportedError
 from opq.fitting import Problem, Progress, Ticker, fit
 from opq.graph import Graph
+from opq.joint import JointProblem
 from opq.model import Model
+from opq.problem import bytes_problem, costs_of, fixed_codebooks
 from opq.quantization import ChannelScale, Rounding, as_weights
 from opq.reference.checking import check
 from opq.reference.tensor_section import Tensor
 from opq.repair import Repairs
 from opq.rounding import DenseTensors, check_dense, round_dense
+from opq.sensitivity import sensitivities
 from opq.statistics import measure
+from opq.weighting import Weighting, check_weighting
 
 
 def compress(
@@ -29,7 +35,13 @@ def compress(
     ratio: float | None = None,
     size: Size | None = None,
     sparsity: float | None = None,
+    macs: float | None = None,
     bits: int | None = None,
+    mean_bits: float | None = None,
+    weighting: Weighting | Literal["sensitivity"] = "nsr",
+    layer_weight: Mapping[str, float] | None = None,
+    skip: Collection[str] = (),
+    channel_scale: Literal["auto", "rms", "none"] = "auto",
     dense: DenseTensors = "auto",
     rounding: Rounding = "nearest",
     repair: bool = True,
@@ -39,63 +51,133 @@ def compress(
 
     ratio           dense bytes (4 for every float parameter of the input) over the bytes of the file; met from below within 1 %
     size            bytes of the file, a number or e.g. "2MB" (10^6)
-    sparsity, bits  a share of zeros over all layers together, and K = 2^(bits - 1) - 1 levels for each
-    bits            alone: quantize only; exact zeros stay zero and nonzeros stay nonzero
+    bits            K = 2^(bits - 1) - 1 levels for every layer; without sparsity or macs, exact zeros stay zero and nonzeros
+                    stay nonzero
+    mean_bits       the same, 2 to 8 bits per layer, chosen so that their mean over the survivors is this
+    sparsity        before one of these: a share of zeros over all layers together
+    macs            before one of these: a share of the multiply-adds to keep
+    weighting, layer_weight
+                    what a layer's error counts, as for `opq.allocate`. "sensitivity" is "nsr" times the root of what a layer's
+                    noise does to the outputs, measured on images of noise (`opq.sensitivity`)
+    skip            names of weights that stay dense
+    channel_scale   "rms": the channels are divided by their root mean squares, which the file holds; "none": they are not;
+                    "auto": "rms", but "none" where a BatchNorm follows, whose scale serves, unless the budget allows codes
+                    finer than the 8 bits that they have
     dense           "auto" rounds the scales and biases of Conv and Linear nodes to float16, in the result as in its file,
                     "float16" and "bfloat16" all float32 tensors that are not quantized, "float32" none. A tensor that would
                     lose more than the rounding to 11 or 8 bits (values beyond 65504, most below 6e-5) stays as it is.
     rounding        for a ratio or size. "rate": codes with the least squared error + lambda * bits, each at most one level away
                     from the nearest, at the lambda that the allocation itself trades at. "nearest": the nearest codes, as with
-                    sparsity and bits, which say by themselves what is zero and know no price of a bit.
+                    bits and mean_bits, which know no price of a bit.
     repair          correct scales and biases of the layers for what quantization does to their outputs, from the statistics of
                     the network's BatchNorms (`opq.repair`): nothing happens where it has none
     progress        called with a line of text at every stage
 
     The weights of Conv and Linear nodes are quantized; of a mapping, the float arrays of two or more dimensions. All else
-    stays dense, and so do layers with fewer than two weights per channel. Weights followed by BatchNorm are quantized as
-    they are, others after division by their channels' root mean squares. Dense arrays of other float types become float32;
-    the file stores every float32 tensor in 16 bits if those hold it exactly.
+    stays dense, and so do layers with fewer than two weights per channel. Dense arrays of other float types become float32; the
+    file stores every float32 tensor in 16 bits if those hold it exactly.
 
     Raises BudgetError for a budget that is contradictory or not reachable (with the reachable range), ValueError for weights
-    that are NaN or infinite, naming the tensor, and for an unknown `dense` or `rounding`.
+    that are NaN or infinite, naming the tensor, and for unknown words and names, UnsupportedError for `macs` and "sensitivity"
+    where the size of the images is not known.
     """
     say = progress if progress is not None else lambda line: None
+    problem, budget = set_up(
+        model, ratio=ratio, size=size, sparsity=sparsity, macs=macs, bits=bits, mean_bits=mean_bits, skip=skip,
+        channel_scale=channel_scale, dense=dense, rounding=rounding, repair=repair, progress=say,
+    )  # fmt: skip
+    factors = dict(layer_weight or {})
+    names = [layer.name for layer in problem.layers]
+    if weighting == "sensitivity":
+        if not isinstance(model, Model):
+            raise ValueError('weighting "sensitivity" needs a network, not a mapping of arrays')
+        say(f"measuring the sensitivity of {len(names)} layers")
+        check_weighting("nsr", factors, names)
+        for name, value in sensitivities(model, names).items():
+            factors[name] = factors.get(name, 1.0) * math.sqrt(value)
+        weighting = "nsr"
+    check_weighting(weighting, factors, names)
+    pixels = output_pixels(model) if budget.macs is not None and isinstance(model, Model) else {}
+    costs = costs_of(problem.layers, budget, pixels)
+    if budget.bytes is not None:
+        search = bytes_problem(problem.layers, budget, weighting, factors, costs)
+        if channel_scale == "auto" and isinstance(search, JointProblem):
+            problem = _scale_channels(problem, search.held(search.nearest(budget.bytes)))
+            search = bytes_problem(problem.layers, budget, weighting, factors, costs)
+        return fit(problem, search, budget.bytes)
+    say("quantizing")
+    allocation = fixed_codebooks(problem.layers, budget, weighting, factors, costs)
+    result = problem.model(allocation, [layer.predicted_bytes for layer in allocation])
+    result.encode(Ticker(say, "encoding"))
+    say(f"encoded: {result.file_bytes:,} bytes")
+    return result
+
+
+def set_up(
+    model: Model | Mapping[str, npt.ArrayLike],
+    *,
+    ratio: float | None = None,
+    size: Size | None = None,
+    sparsity: float | None = None,
+    macs: float | None = None,
+    bits: int | None = None,
+    mean_bits: float | None = None,
+    skip: Collection[str] = (),
+    channel_scale: Literal["auto", "rms", "none"] = "auto",
+    dense: DenseTensors = "auto",
+    rounding: Rounding = "nearest",
+    repair: bool = True,
+    progress: Progress,
+) -> tuple[Problem, Budget]:
+    """What `compress` solves: the layers, measured, and the budget. Arguments and errors are those of `compress`."""
     if rounding not in get_args(Rounding):
         raise ValueError(f'rounding {rounding!r} is unknown: expected "nearest" or "rate"')
+    if channel_scale not in ("auto", "rms", "none"):
+        raise ValueError(f'channel_scale {channel_scale!r} is unknown: expected "auto", "rms" or "none"')
     check_dense(dense)
     graph, tensors, dense_bytes = _contents(model)
-    budget = parse_budget(dense_bytes, sparsity=sparsity, bits=bits, size=size, ratio=ratio)
+    budget = parse_budget(
+        dense_bytes, sparsity=sparsity, macs=macs, bits=bits, mean_bits=mean_bits, size=size, ratio=ratio
+    )  # fmt: skip
     candidates = _network_layers(graph, tensors) if graph is not None else _mapping_layers(tensors)
+    unknown = next((name for name in skip if name not in candidates), None)
+    if unknown is not None:
+        raise ValueError(f"skip names {unknown!r}, which is no layer that would be compressed")
+    if channel_scale != "auto":
+        candidates = dict.fromkeys(candidates, channel_scale)
+    candidates = {name: scaling for name, scaling in candidates.items() if name not in skip}
     if not candidates:
         raise UnsupportedError(
             "nothing to compress: no Conv, Gemm or MatMul weight, and no float array of two or more dimensions"
         )
-    say(f"measuring {len(candidates)} layers")
+    progress(f"measuring {len(candidates)} layers")
     weights = {name: as_weights(name, tensors[name]) for name in candidates}
-    layers = [measure(name, weights[name], 0, scaling, budget.sparsity is not None) for name, scaling in candidates.items()]
+    layers = [measure(name, weights[name], 0, scaling, budget.kept is not None) for name, scaling in candidates.items()]
     given = {
         "sparsity": budget.sparsity,
+        "macs": budget.macs,
         "bits": budget.bits,
+        "mean_bits": budget.mean_bits,
         "ratio": None if ratio is None else float(ratio),
         "bytes": None if size is None else budget.bytes,
     }
     told = {key: value for key, value in given.items() if value is not None}
-
     repairs = Repairs(model) if repair and isinstance(model, Model) and model.moments else None
 
     def finish(quantized: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
         repaired, done = (quantized, {}) if repairs is None else repairs.apply(quantized)
         return round_dense(graph, repaired, dense), done
 
-    problem = Problem(graph, tensors, weights, layers, dense_bytes, told, rounding, say, finish)
-    if budget.bytes is not None:
-        return fit(problem, budget.bytes)
-    say("quantizing")
-    allocation = stagewise(layers, budget)
-    result = problem.model(allocation, [layer.predicted_bytes for layer in allocation])
-    result.encode(Ticker(say, "encoding"))
-    say(f"encoded: {result.file_bytes:,} bytes")
-    return result
+    return Problem(graph, tensors, weights, layers, dense_bytes, told, rounding, progress, finish), budget
+
+
+def _scale_channels(problem: Problem, held: Sequence[bool]) -> Problem:
+    """With channel scales for the layers that are `held` by the range of int8 codes: they make outliers of channels rarer."""
+    layers = [
+        measure(layer.name, problem.weights[layer.name], layer.axis, "rms", False) if more else layer
+        for layer, more in zip(problem.layers, held, strict=True)
+    ]
+    return replace(problem, layers=layers)
 
 
 def _contents(model: Model | Mapping[str, npt.ArrayLike]) -> tuple[Graph | None, dict[str, npt.NDArray[Any]], int]:

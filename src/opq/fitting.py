@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from opq.allocation import JointProblem, LayerAllocation
+from opq.bytes_problem import BytesProblem
 from opq.compressed import CompressedModel
 from opq.errors import BudgetError
 from opq.graph import Graph
+from opq.layer_allocation import LayerAllocation
 from opq.quantization import Float32, QuantizedTensor, Rounding, magnitudes, quantize
 from opq.reference.tensor_section import Tensor
 from opq.statistics import LayerStatistics
@@ -79,7 +80,7 @@ class Problem:
         return CompressedModel(self.graph, dense).file_bytes
 
 
-def fit(problem: Problem, target: float) -> CompressedModel:
+def fit(problem: Problem, search: BytesProblem, target: float) -> CompressedModel:
     """The finest compressed model whose file has at most `target` bytes, and at least 99 % of them.
 
     Bytes fall with log lambda. The rate model predicts them within some per cent; corrected by the bytes of the file before,
@@ -87,22 +88,21 @@ def fit(problem: Problem, target: float) -> CompressedModel:
     Bisection takes over where that leaves the bracket. The size of a small network moves in steps: there the best file below
     the target may have less. Raises BudgetError, with the reachable range.
     """
-    joint = JointProblem(problem.layers)
-    finest, coarsest = too_large, fits = joint.range()
+    finest, coarsest = too_large, fits = search.range()
     best: CompressedModel | None = None
     besides = problem.bytes_besides()
     points: list[tuple[float, float]] = []  # log lambda, log bytes
     for encoding in range(1, _ENCODINGS + 1):
-        guess = joint.nearest(_AIM * target - besides) if encoding <= 2 else _on_the_line(points, math.log(_AIM * target))
+        guess = search.nearest(_AIM * target - besides) if encoding <= 2 else _on_the_line(points, math.log(_AIM * target))
         if encoding > 1 and not too_large < guess < fits:
             guess = (too_large + fits) / 2.0
-        model = problem.model(joint.allocate(guess), joint.layer_bytes(guess))
+        model = problem.model(search.allocate(guess), search.layer_bytes(guess))
         model.encode(Ticker(problem.say, f"encoding {encoding}"))
         size = model.file_bytes
         problem.say(f"encoding {encoding}: {size:,} bytes, {100.0 * size / target:.1f} % of the target")
         points.append((guess, math.log(size)))
         real = [model.entries[layer.name].bytes for layer in problem.layers]
-        joint.correct(guess, real)
+        search.correct(guess, real)
         besides = size - sum(real)
         if size <= target:
             fits = guess
@@ -115,7 +115,7 @@ def fit(problem: Problem, target: float) -> CompressedModel:
             break
     if best is not None and best.file_bytes >= (1.0 - 2.0 * _TOLERANCE) * target:
         return best
-    return _at_the_ends(problem, joint, target, best)
+    return _at_the_ends(problem, search, target, best)
 
 
 class Ticker:
@@ -138,9 +138,9 @@ def _on_the_line(points: Sequence[tuple[float, float]], y: float) -> float:
     return a[0] + (b[0] - a[0]) * (y - a[1]) / (b[1] - a[1]) if a[1] != b[1] else math.nan
 
 
-def _at_the_ends(problem: Problem, joint: JointProblem, target: float, best: CompressedModel | None) -> CompressedModel:
+def _at_the_ends(problem: Problem, search: BytesProblem, target: float, best: CompressedModel | None) -> CompressedModel:
     """`best` where the size moves in steps around the target; BudgetError where the target is outside of all sizes."""
-    large, small = (problem.model(joint.allocate(end), joint.layer_bytes(end)) for end in joint.range())
+    large, small = (problem.model(search.allocate(end), search.layer_bytes(end)) for end in search.range())
     largest, smallest = large.file_bytes, small.file_bytes
     if smallest <= target <= largest / (1.0 - 2.0 * _TOLERANCE):
         return best if best is not None else small

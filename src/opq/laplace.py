@@ -97,17 +97,26 @@ def binary_entropy(p: ArrayLike) -> Array:
 
 
 def rate(tau: ArrayLike, delta: ArrayLike) -> Array:
-    """Entropy in bits per weight of the codes 0, +-1, +-2, ... for a threshold tau < 1.5 delta.
+    """Entropy in bits per weight of the codes 0, +-m, +-(m + 1), ...; m = max(1, floor(tau / delta + 1/2)) is the first in use.
 
-    R = h2(s) + s (1 + h2(alpha) + alpha h2(q) / (1 - q)):  s = e^-tau survive; each has a sign; alpha = e^-(1.5 delta - tau)
-    of them lie beyond the first level, where the index is geometric with ratio q = e^-delta.
+    R = h2(s) + s (1 + H):  s = e^-tau survive, each has a sign and a level of entropy H.
     """
     tau, delta = np.asarray(tau, dtype=np.float64), np.asarray(delta, dtype=np.float64)
     s = np.exp(-np.minimum(tau, 700.0))
-    alpha = np.exp(-np.clip(1.5 * delta - tau, 0.0, 700.0))
+    return np.asarray(binary_entropy(s) + s * (1.0 + level_entropy(tau, delta)))
+
+
+def level_entropy(tau: ArrayLike, delta: ArrayLike) -> Array:
+    """Entropy in bits of a survivor's level: H = h2(alpha) + alpha h2(q) / (1 - q).
+
+    alpha = e^-((m + 1/2) delta - tau) of the survivors lie beyond the first level, where the index is geometric with ratio
+    q = e^-delta.
+    """
+    tau, delta = np.asarray(tau, dtype=np.float64), np.asarray(delta, dtype=np.float64)
+    first = np.maximum(1.0, np.floor(tau / delta + 0.5))
+    alpha = np.exp(-np.clip((first + 0.5) * delta - tau, 0.0, 700.0))
     q = np.exp(-np.minimum(delta, 700.0))
-    beyond = alpha * binary_entropy(q) / -np.expm1(-np.minimum(delta, 700.0))
-    return np.asarray(binary_entropy(s) + s * (1.0 + binary_entropy(alpha) + beyond))
+    return np.asarray(binary_entropy(alpha) + alpha * binary_entropy(q) / -np.expm1(-np.minimum(delta, 700.0)))
 
 
 def best_step(tau: ArrayLike, levels: ArrayLike) -> Array:
@@ -156,6 +165,10 @@ class JointTable:
         tau, delta = (np.exp(np.interp(x, self.log_multiplier, column)) for column in (self.log_tau, self.log_delta))
         return tau, delta
 
+    def multiplier_at_threshold(self, tau: ArrayLike) -> Array:
+        """The multiplier at which the threshold is tau, clamped to the table's range."""
+        return np.asarray(np.exp(np.interp(np.log(np.maximum(tau, 1e-300)), self.log_tau, self.log_multiplier)))
+
 
 def _tie_threshold(delta: Array, multiplier: Array) -> Array:
     """The threshold at which coding a weight as 0 and as 1 costs the same: d/dtau (d + l R) = 0 for a fixed step.
@@ -178,6 +191,22 @@ def _tie_threshold(delta: Array, multiplier: Array) -> Array:
     return np.asarray(tau)
 
 
+def centroid_step(multiplier: ArrayLike) -> Array:
+    """The step that minimises error + l * bits of survivors whose codewords are the centroids of their cells.
+
+    delta coth(delta/2) = 2 + l / ln 2 for every threshold, by bisection: Sullivan, Efficient scalar quantization of exponential
+    and Laplacian random variables, 1996.
+    """
+    multiplier = np.asarray(multiplier, dtype=np.float64)
+    target = 2.0 + multiplier / _LN2
+    low, high = np.sqrt(multiplier), target + 1.0
+    for _ in range(40):
+        delta = (low + high) / 2.0
+        above = delta / np.tanh(delta / 2.0) > target
+        low, high = np.where(above, low, delta), np.where(above, delta, high)
+    return np.asarray((low + high) / 2.0)
+
+
 @lru_cache(maxsize=1)
 def joint_table() -> JointTable:
     """The joint optimum for 320 multipliers from 1e-7 (12.5 bits per weight) to 12 (5e-7 bits), built once in about 30 ms.
@@ -187,18 +216,13 @@ def joint_table() -> JointTable:
     integer codewords move it by less than a quarter.
     """
     multiplier = np.geomspace(1e-7, 12.0, 320)
-    target = 2.0 + multiplier / _LN2
-    low, high = np.sqrt(multiplier), target + 1.0
-    for _ in range(40):
-        delta = (low + high) / 2.0
-        above = delta / np.tanh(delta / 2.0) > target
-        low, high = np.where(above, low, delta), np.where(above, delta, high)
+    middle = centroid_step(multiplier)
 
     def cost(delta: Array) -> Array:
         tau = _tie_threshold(delta, multiplier)
         return distortion(tau, delta) + multiplier * rate(tau, delta)
 
-    delta = _golden_section(cost, 0.8 * low, 1.25 * high, 28)
+    delta = _golden_section(cost, 0.8 * middle, 1.25 * middle, 28)
     tau = _tie_threshold(delta, multiplier)
     return JointTable(np.log(multiplier), np.log(tau), np.log(delta))
 

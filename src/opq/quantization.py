@@ -25,7 +25,7 @@ from opq.reference.half_precision import round_to
 
 if TYPE_CHECKING:
     from opq import _core
-    from opq.allocation import LayerAllocation
+    from opq.layer_allocation import LayerAllocation
 
 MAX_LEVELS = 127  # codes are int8
 BLOCK = 1 << 20  # weights that passes over a layer take at a time, so that their temporaries stay small

@@ -1,0 +1,47 @@
+"""From layers and a budget to an allocation, or to the search for one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from opq.budget import Budget
+from opq.bytes_problem import BytesProblem
+from opq.joint import JointProblem
+from opq.layer_allocation import LayerAllocation
+from opq.stagewise import StagewiseProblem, Survivors, with_bits, with_mean_bits
+from opq.statistics import LayerStatistics
+from opq.weighting import Weighting, units
+
+
+def bytes_problem(
+    layers: Sequence[LayerStatistics], budget: Budget, weighting: Weighting, layer_weight: Mapping[str, float],
+    costs: npt.ArrayLike,
+) -> BytesProblem:  # fmt: skip
+    """The search for a budget of bytes: joint, or of the steps alone where the budget says what survives."""
+    assert budget.bytes is not None
+    if not budget.joint:
+        return StagewiseProblem(Survivors(layers, units(layers, weighting, layer_weight), budget.kept, costs))
+    bits = 8.0 * budget.bytes / sum(layer.count for layer in layers)
+    return JointProblem(layers, units(layers, weighting, layer_weight, bits))
+
+
+def fixed_codebooks(
+    layers: Sequence[LayerStatistics], budget: Budget, weighting: Weighting, layer_weight: Mapping[str, float],
+    costs: npt.ArrayLike,
+) -> list[LayerAllocation]:  # fmt: skip
+    """The allocation for a budget of `bits` or `mean_bits`."""
+    survivors = Survivors(layers, units(layers, weighting, layer_weight), budget.kept, costs)
+    if budget.mean_bits is not None:
+        return with_mean_bits(survivors, budget.mean_bits)
+    assert budget.bits is not None
+    return with_bits(survivors, budget.bits)
+
+
+def costs_of(layers: Sequence[LayerStatistics], budget: Budget, pixels: Mapping[str, float]) -> npt.NDArray[np.float64]:
+    """What a weight of each layer costs in the budget: 1, or, of multiply-adds, its pixels."""
+    if budget.macs is None:
+        return np.ones(len(layers))
+    return np.array([pixels.get(layer.name, 1.0) for layer in layers], dtype=np.float64)
