@@ -42,7 +42,7 @@ def folder(tmp_path_factory):
 def test_help_and_version():
     assert "examples" in run("--help").stdout
     assert opq.__version__ in run("--version").stdout
-    for command in ("compress", "inspect", "run", "verify", "bench", "export"):
+    for command in ("compress", "inspect", "plot", "pareto", "compare", "run", "verify", "bench", "export"):
         assert "examples" in run(command, "--help").stdout
     run(status=2)
     run("dance", status=2)

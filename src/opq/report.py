@@ -22,8 +22,8 @@ def build_report(
 
     Each layer: name, op, shape, weights, sparsity, threshold, step, levels (K), codebook (2K + 1 values), bits (of a
     fixed-length code of the survivors), bytes (in the file, channel scales included), codec, predicted_bits and real_bits
-    (per weight), predicted_error and real_error (squared error over squared weights). Predictions and errors are None
-    where the file does not have them.
+    (per weight), predicted_error and real_error (squared error over squared weights), repair ("corrected", or why scale and
+    bias were left alone). Predictions, errors and repair are None where the file does not have them.
 
     totals: weights, quantized_weights, survivors, sparsity, dense_bytes, file_bytes, packed_bytes, and the rates
       paper_rate   32 * weights / sum(bits * survivors): the literature's number, says nothing of where the survivors are
@@ -82,4 +82,5 @@ def _layer(name: str, tensor: QuantizedTensor, op: str, entry: TensorEntry, deta
         "real_bits": 8.0 * entry.bytes / tensor.size,
         "predicted_error": known.get("predicted_error"),
         "real_error": known.get("real_error"),
+        "repair": known.get("repair"),
     }

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 import opq
-from opq.cli import bench, compress, export, inspect, run, verify
+from opq.cli import bench, compare, compress, export, inspect, pareto, plot, run, verify
 from opq.cli.tables import printable
 
 _EPILOG = """\
@@ -19,6 +19,9 @@ examples:
   opq verify net.opq --onnx net.onnx
   opq bench net.opq --threads 2 --against onnxruntime
   opq export net.opq -o small.onnx
+  opq pareto net.onnx -o curve.png --ratio 12
+  opq plot net.opq -o layers.png
+  opq compare net.onnx net.opq
 """
 
 
@@ -32,7 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"opq {opq.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
-    for module in (compress, inspect, run, verify, bench, export):
+    for module in (compress, inspect, run, verify, bench, export, pareto, plot, compare):
         module.add_parser(commands)
     return parser
 

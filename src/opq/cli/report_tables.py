@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from opq.cli.tables import format_table, number, printable, shape
+from opq.repair import CORRECTED
 
 
 def layer_table(report: dict[str, Any]) -> str:
@@ -36,6 +37,11 @@ def totals_lines(report: dict[str, Any]) -> list[str]:
         f"in memory    {totals['packed_bytes']:,} bytes   packed rate {_rate(totals['packed_rate'])}  (as the kernels hold it)",
         f"paper rate   {_rate(totals['paper_rate'])}  (32 bits over bits of the survivors: says nothing of where they are)",
     ]
+    repairs = {layer["name"]: layer["repair"] for layer in report["layers"] if layer["repair"]}
+    left = [f"{name}: {what}" for name, what in repairs.items() if what != CORRECTED]
+    if repairs:
+        lines.append(f"repaired     scales and biases of {len(repairs) - len(left)} of {len(report['layers'])} layers")
+        lines += [printable(f"left alone   {line}") for line in left]
     return lines
 
 
