@@ -33,7 +33,7 @@ def test_the_blocks_run(tmp_path, monkeypatch):
                 if command and command[0] == "opq":
                     subprocess.run(command, check=True, capture_output=True, timeout=120)
                     ran.add(command[1])
-    assert ran == {"python", "compress", "inspect", "run", "verify", "bench", "export"}
+    assert ran == {"python", "compress", "inspect", "pareto", "plot", "compare", "run", "verify", "bench", "export"}
 
 
 def test_every_make_target_of_the_readme_exists():
