@@ -57,10 +57,7 @@ def write_tensors(tensors: Mapping[str, Tensor], encode: Encoder, progress: Prog
             coded += tensor.codes.size
             # Packed codes always pass: they are less than 512 to a byte.
             most = max(tensor.codes.size - _MAX_CODES, coded - _MAX_CODES - _CODES_PER_BYTE * written)
-            streams = ((encode(np.ascontiguousarray(tensor.codes), tensor.levels, codec), codec) for codec in _CODE_CODECS)
-            stream, codec = min(
-                (choice for choice in streams if most <= _CODES_PER_BYTE * len(choice[0])), key=lambda choice: len(choice[0])
-            )
+            stream, codec = _shortest_stream(tensor, encode, most)
             scale, scale_codec = (b"", "raw") if tensor.scale is None else _pack_floats(tensor.scale)
             axis = _NO_AXIS if tensor.axis is None else tensor.axis
             payload, dtype = scale + stream, 1
@@ -125,6 +122,30 @@ def read_tensors(directory: memoryview, data: memoryview, decode: Decoder) -> tu
     if position != len(data):
         raise FormatError(f"{len(data) - position} bytes of data belong to no tensor")
     return tensors, entries
+
+
+def _shortest_stream(tensor: QuantizedTensor, encode: Encoder, most: int) -> tuple[bytes, str]:
+    """The shortest stream of the codes with at most 512 of `most` codes to a byte, and its codec; of equals the simpler one.
+
+    The grouped stream is made first. A codec that cannot give less is not tried.
+    """
+    codes = np.ascontiguousarray(tensor.codes)
+    counts = np.bincount(codes.ravel().view(np.uint8), minlength=256)
+    shares = counts[counts > 0] / codes.size
+    least = {
+        "grouped": 0,
+        "rans0": int(-codes.size * float(shares @ np.log2(shares)) / 8.0),  # the entropy: a code with one table has no less
+        "packed": (codes.size * (2 * tensor.levels).bit_length() + 7) // 8,
+    }
+    best: tuple[bytes, str] | None = None
+    for codec in reversed(_CODE_CODECS):
+        if best is not None and least[codec] > len(best[0]):
+            continue
+        stream = encode(codes, tensor.levels, codec)
+        if most <= _CODES_PER_BYTE * len(stream) and (best is None or len(stream) <= len(best[0])):
+            best = stream, codec
+    assert best is not None  # packed codes always pass
+    return best
 
 
 def _pack_floats(values: Float32) -> tuple[bytes, str]:
