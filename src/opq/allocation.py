@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from opq.budget import Size, parse_budget
 from opq.layer_allocation import Allocation
-from opq.problem import bytes_problem, costs_of, fixed_codebooks
+from opq.problem import Distribution, bytes_problem, check_distribution, costs_of, fixed_codebooks
 from opq.quantization import ChannelScale, as_weights
 from opq.statistics import measure
 from opq.weighting import Weighting, check_weighting
@@ -38,6 +38,7 @@ def allocate(
     ratio: float | None = None,
     pixels: Mapping[str, float] | None = None,
     weighting: Weighting = "nsr",
+    distribution: Distribution = "laplace",
     layer_weight: Mapping[str, float] | None = None,
     skip: Collection[str] = (),
     channel_scale: Literal["auto", "rms", "none"] = "auto",
@@ -63,6 +64,7 @@ def allocate(
 
     weighting      the layers' weights w_i in the objective sum_i w_i N_i E[(w - w^)^2]: "nsr", "one", "count", "rate"
                    (`opq.weighting`), or w_i by name
+    distribution   for size or ratio: "laplace", or "histogram", the layers' own distributions in 4096 bins
     layer_weight   factors for w_i by name
     skip           names of layers to leave out
     channel_scale  "rms" divides each channel by its root mean square (rounded to bfloat16, which two bytes hold) and keeps that
@@ -85,15 +87,16 @@ def allocate(
     budget = parse_budget(
         4 * total, sparsity=sparsity, macs=macs, bits=bits, mean_bits=mean_bits, size=size, ratio=ratio
     )  # fmt: skip
+    check_distribution(distribution, budget)
     scaling: ChannelScale = "none" if channel_scale == "none" else "rms"
     layers = []
     for name, array in weights.items():
         values = as_weights(name, array)
         if not -values.ndim <= axis < values.ndim:
             raise ValueError(f"layer {name!r}: axis {axis} is out of range for shape {values.shape}")
-        layers.append(measure(name, values, axis % values.ndim, scaling, budget.kept is not None))
+        layers.append(measure(name, values, axis % values.ndim, scaling, budget.kept is not None or distribution != "laplace"))
     costs = costs_of(layers, budget, {} if pixels is None else pixels)
     if budget.bytes is None:
         return Allocation(fixed_codebooks(layers, budget, weighting, factors, costs))
-    problem = bytes_problem(layers, budget, weighting, factors, costs)
+    problem = bytes_problem(layers, budget, weighting, factors, costs, distribution)
     return Allocation(problem.allocate(problem.solve(budget.bytes)))

@@ -18,7 +18,7 @@ from opq.fitting import Problem, Progress, Ticker, fit
 from opq.graph import Graph
 from opq.joint import JointProblem
 from opq.model import Model
-from opq.problem import bytes_problem, costs_of, fixed_codebooks
+from opq.problem import Distribution, bytes_problem, check_distribution, costs_of, fixed_codebooks
 from opq.quantization import ChannelScale, Rounding, as_weights
 from opq.reference.checking import check
 from opq.reference.tensor_section import Tensor
@@ -39,6 +39,7 @@ def compress(
     bits: int | None = None,
     mean_bits: float | None = None,
     weighting: Weighting | Literal["sensitivity"] = "nsr",
+    distribution: Distribution = "laplace",
     layer_weight: Mapping[str, float] | None = None,
     skip: Collection[str] = (),
     channel_scale: Literal["auto", "rms", "none"] = "auto",
@@ -59,6 +60,7 @@ def compress(
     weighting, layer_weight
                     what a layer's error counts, as for `opq.allocate`. "sensitivity" is "nsr" times the root of what a layer's
                     noise does to the outputs, measured on images of noise (`opq.sensitivity`)
+    distribution    what thresholds and steps are optimal for, with ratio or size: Laplace weights, or each layer's "histogram"
     skip            names of weights that stay dense
     channel_scale   "rms": the channels are divided by their root mean squares, which the file holds; "none": they are not;
                     "auto": "rms", but "none" where a BatchNorm follows, whose scale serves, unless the budget allows codes
@@ -84,7 +86,7 @@ def compress(
     say = progress if progress is not None else lambda line: None
     problem, budget = set_up(
         model, ratio=ratio, size=size, sparsity=sparsity, macs=macs, bits=bits, mean_bits=mean_bits, skip=skip,
-        channel_scale=channel_scale, dense=dense, rounding=rounding, repair=repair, progress=say,
+        channel_scale=channel_scale, distribution=distribution, dense=dense, rounding=rounding, repair=repair, progress=say,
     )  # fmt: skip
     factors = dict(layer_weight or {})
     names = [layer.name for layer in problem.layers]
@@ -100,10 +102,10 @@ def compress(
     pixels = output_pixels(model) if budget.macs is not None and isinstance(model, Model) else {}
     costs = costs_of(problem.layers, budget, pixels)
     if budget.bytes is not None:
-        search = bytes_problem(problem.layers, budget, weighting, factors, costs)
+        search = bytes_problem(problem.layers, budget, weighting, factors, costs, distribution)
         if channel_scale == "auto" and isinstance(search, JointProblem):
             problem = _scale_channels(problem, search.held(search.nearest(budget.bytes)))
-            search = bytes_problem(problem.layers, budget, weighting, factors, costs)
+            search = bytes_problem(problem.layers, budget, weighting, factors, costs, distribution)
         return fit(problem, search, budget.bytes)
     say("quantizing")
     allocation = fixed_codebooks(problem.layers, budget, weighting, factors, costs)
@@ -124,6 +126,7 @@ def set_up(
     mean_bits: float | None = None,
     skip: Collection[str] = (),
     channel_scale: Literal["auto", "rms", "none"] = "auto",
+    distribution: Distribution = "laplace",
     dense: DenseTensors = "auto",
     rounding: Rounding = "nearest",
     repair: bool = True,
@@ -139,6 +142,7 @@ def set_up(
     budget = parse_budget(
         dense_bytes, sparsity=sparsity, macs=macs, bits=bits, mean_bits=mean_bits, size=size, ratio=ratio
     )  # fmt: skip
+    check_distribution(distribution, budget)
     candidates = _network_layers(graph, tensors) if graph is not None else _mapping_layers(tensors)
     unknown = next((name for name in skip if name not in candidates), None)
     if unknown is not None:
@@ -152,7 +156,8 @@ def set_up(
         )
     progress(f"measuring {len(candidates)} layers")
     weights = {name: as_weights(name, tensors[name]) for name in candidates}
-    layers = [measure(name, weights[name], 0, scaling, budget.kept is not None) for name, scaling in candidates.items()]
+    histogram = budget.kept is not None or distribution == "histogram"
+    layers = [measure(name, weights[name], 0, scaling, histogram) for name, scaling in candidates.items()]
     given = {
         "sparsity": budget.sparsity,
         "macs": budget.macs,
@@ -174,7 +179,7 @@ def set_up(
 def _scale_channels(problem: Problem, held: Sequence[bool]) -> Problem:
     """With channel scales for the layers that are `held` by the range of int8 codes: they make outliers of channels rarer."""
     layers = [
-        measure(layer.name, problem.weights[layer.name], layer.axis, "rms", False) if more else layer
+        measure(layer.name, problem.weights[layer.name], layer.axis, "rms", layer.tail is not None) if more else layer
         for layer, more in zip(problem.layers, held, strict=True)
     ]
     return replace(problem, layers=layers)

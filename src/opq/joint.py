@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,16 @@ from opq.statistics import LayerStatistics
 # Below this size the fit of b is too uncertain and a layer's bits are too few to matter: 8 bits, outside the Lagrangian.
 SMALL_LAYER = 2048
 LARGEST_SPARSITY = 0.98
+
+
+class Predictions(NamedTuple):
+    """Of every layer, b its mean magnitude: threshold and step in b, share of zeros, squared error in b^2, bits per weight."""
+
+    tau: Array
+    delta: Array
+    sparsity: Array
+    distortion: Array
+    rate: Array
 
 
 class JointProblem(BytesProblem):
@@ -35,7 +46,7 @@ class JointProblem(BytesProblem):
         self._finest = np.where(self._special, 1.0, [layer.maximum / MAX_LEVELS for layer in layers])
         self._small = self.counts < SMALL_LAYER
         self._special_bits = np.array([trivial(layer).bits if s else 0.0 for layer, s in zip(layers, self._special)])
-        self._cap = self._table.multiplier_at_threshold(-np.log([_least_density(layer) for layer in layers]))
+        self._cap = self._table.multiplier_at_threshold(-np.log([least_density(layer) for layer in layers]))
 
     def range(self) -> tuple[float, float]:
         """log lambda from where every layer is coded as finely as the table goes to where every layer is all but pruned."""
@@ -58,29 +69,33 @@ class JointProblem(BytesProblem):
         """l_i = lambda u_i: the squared error, in b_i^2, that a bit of the layer is worth."""
         return np.asarray(np.exp(log_multiplier) * self._units)
 
+    def predictions(self, log_multiplier: float) -> Predictions:
+        """Thresholds and steps, and what they do to Laplace weights."""
+        tau, delta = self._solution(log_multiplier)
+        return Predictions(tau, delta, -np.expm1(-tau), laplace.distortion(tau, delta), laplace.rate(tau, delta))
+
     def rates(self, log_multiplier: float) -> Array:
         """Predicted bits per weight of every layer."""
-        return np.where(self._special, self._special_bits, laplace.rate(*self._solution(log_multiplier)))
+        return np.where(self._special, self._special_bits, self.predictions(log_multiplier).rate)
 
     def allocate(self, log_multiplier: float) -> list[LayerAllocation]:
         """The layers' allocations for one value of log lambda."""
-        tau, delta = self._solution(log_multiplier)
-        rate, distortion = laplace.rate(tau, delta), laplace.distortion(tau, delta)
-        multiplier = np.where(self._small, 0.0, self._multipliers(log_multiplier) / delta**2)
+        found = self.predictions(log_multiplier)
+        multiplier = np.where(self._small, 0.0, self._multipliers(log_multiplier) / found.delta**2)
         result = []
         for i, layer in enumerate(self.layers):
             if self._special[i]:
                 result.append(trivial(layer))
                 continue
-            step = delta[i] * layer.mean
+            step = found.delta[i] * layer.mean
             levels = int(np.clip(np.rint(layer.maximum / step), 1, MAX_LEVELS))
-            error = distortion[i] * layer.mean**2 / layer.energy
-            threshold, sparsity = tau[i] * layer.mean, -np.expm1(-tau[i])
-            result.append(decided(layer, threshold, step, levels, sparsity, error, rate[i], multiplier[i]))
+            error = found.distortion[i] * layer.mean**2 / layer.energy
+            threshold = found.tau[i] * layer.mean
+            result.append(decided(layer, threshold, step, levels, found.sparsity[i], error, found.rate[i], multiplier[i]))
         return result
 
 
-def _least_density(layer: LayerStatistics) -> float:
+def least_density(layer: LayerStatistics) -> float:
     """The share of weights that survive at least; 0 for a layer that arrived pruned."""
     if layer.nonzeros < layer.count / 2:
         return 1e-300

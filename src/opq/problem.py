@@ -3,29 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from opq.budget import Budget
 from opq.bytes_problem import BytesProblem
+from opq.histogram_problem import HistogramProblem
 from opq.joint import JointProblem
 from opq.layer_allocation import LayerAllocation
 from opq.stagewise import StagewiseProblem, Survivors, with_bits, with_mean_bits
 from opq.statistics import LayerStatistics
 from opq.weighting import Weighting, units
 
+Distribution = Literal["laplace", "histogram"]
+
 
 def bytes_problem(
     layers: Sequence[LayerStatistics], budget: Budget, weighting: Weighting, layer_weight: Mapping[str, float],
-    costs: npt.ArrayLike,
+    costs: npt.ArrayLike, distribution: Distribution = "laplace",
 ) -> BytesProblem:  # fmt: skip
     """The search for a budget of bytes: joint, or of the steps alone where the budget says what survives."""
     assert budget.bytes is not None
     if not budget.joint:
         return StagewiseProblem(Survivors(layers, units(layers, weighting, layer_weight), budget.kept, costs))
     bits = 8.0 * budget.bytes / sum(layer.count for layer in layers)
-    return JointProblem(layers, units(layers, weighting, layer_weight, bits))
+    kind = JointProblem if distribution == "laplace" else HistogramProblem
+    return kind(layers, units(layers, weighting, layer_weight, bits))
 
 
 def fixed_codebooks(
@@ -45,3 +50,11 @@ def costs_of(layers: Sequence[LayerStatistics], budget: Budget, pixels: Mapping[
     if budget.macs is None:
         return np.ones(len(layers))
     return np.array([pixels.get(layer.name, 1.0) for layer in layers], dtype=np.float64)
+
+
+def check_distribution(distribution: Distribution, budget: Budget) -> None:
+    """Raises ValueError for an unknown word, and for a histogram where thresholds and steps are not decided together."""
+    if distribution not in get_args(Distribution):
+        raise ValueError(f'distribution {distribution!r} is unknown: expected "laplace" or "histogram"')
+    if distribution == "histogram" and not budget.joint:
+        raise ValueError('distribution "histogram" is for size or ratio alone: other budgets measure thresholds already')
