@@ -1,5 +1,8 @@
 """`Session`: ONNX Runtime's convention, conversions, and errors that name the input."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 from networks import small_network
@@ -7,6 +10,7 @@ from networks import small_network
 import opq
 from opq.compressed import CompressedModel
 from opq.graph import Graph, Node, ValueInfo
+from opq.threads import available_cores
 
 X = np.random.default_rng(0).normal(size=(2, 3, 8, 6)).astype(np.float32)
 
@@ -178,3 +182,23 @@ def test_an_input_without_dimensions(backend):
     [y] = opq.Session(CompressedModel(graph, {}), backend=backend).run(None, {"s": 1.5})
     assert y.shape == ()
     assert y == 3.0
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists() or available_cores() < 2, reason="Linux with two processors")
+def test_workers_keep_off_the_processor_of_their_caller():
+    """A thread that is woken there would wait for a time slice, milliseconds, in which the caller does all the work."""
+
+    def masks():
+        found = {}
+        for task in Path("/proc/self/task").iterdir():
+            status = (task / "status").read_text()
+            found[task.name] = re.search(r"Cpus_allowed:\s*(\S+)", status)[1].replace(",", "")
+        return found
+
+    before = masks()
+    model = small_network()
+    session = opq.Session(model, threads=2)
+    new = {task: mask for task, mask in masks().items() if task not in before}
+    [mask] = new.values()
+    assert int(mask, 16).bit_count() == available_cores() - 1
+    del session

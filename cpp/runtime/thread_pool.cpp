@@ -18,6 +18,8 @@
 #include <thread>
 #include <vector>
 
+#include "runtime/placement.h"
+
 namespace opq {
 namespace {
 
@@ -70,6 +72,7 @@ struct ThreadPool::Impl {
   std::atomic<bool> caller_sleeps{false};
   std::atomic<bool> stop{false};
   std::vector<std::thread> workers;
+  Placement placement;
 
   ~Impl() {
     {
@@ -128,6 +131,7 @@ ThreadPool::ThreadPool(int threads) : threads_(threads), impl_(std::make_unique<
   for (int thread = 1; thread < threads; ++thread) {
     impl_->workers.emplace_back([impl = impl_.get(), thread] { impl->worker_loop(thread); });
   }
+  impl_->placement.keep_off_this_processor(impl_->workers);
 }
 
 ThreadPool::~ThreadPool() {
@@ -147,6 +151,7 @@ void ThreadPool::parallel_for(int tasks, const std::function<void(int task, int 
   const uint64_t loop = (impl.state.load() >> 32) + 1;
   impl.state = loop << 32 | static_cast<uint32_t>(tasks);
   if (impl.sleeping_workers > 0) {
+    impl.placement.keep_off_this_processor(impl.workers);
     {
       const std::lock_guard lock(impl.mutex);
     }  // a worker is either before its check for tasks, or waiting
