@@ -275,6 +275,18 @@ def test_two_processes_share_one_mapping(tmp_path):
     assert theirs == [ours, ours]
 
 
+def test_progress_of_encoding_and_decoding():
+    model = small_network()
+    calls = {"encode": [], "load": []}
+    model.encode(lambda *call: calls["encode"].append(call))
+    opq.load(FILE, progress=lambda *call: calls["load"].append(call))
+    for seen in calls.values():
+        assert len(seen) == len(model)
+        done, totals = zip(*seen, strict=True)
+        assert list(done) == sorted(done)
+        assert set(totals) == {done[-1]}
+
+
 def test_a_model_from_a_mapping_pickles_as_its_file(tmp_path):
     path = tmp_path / "net.opq"
     path.write_bytes(FILE)

@@ -114,10 +114,10 @@ def to_bytes(model: CompressedModel, progress: Progress = no_progress) -> bytes:
     return write_container(sections, _core.crc32c)
 
 
-def from_bytes(data: bytes | memoryview) -> CompressedModel:
+def from_bytes(data: bytes | memoryview, progress: Progress = no_progress) -> CompressedModel:
     """The model in an `.opq` file, whose bytes it keeps. Raises FormatError, saying what is wrong with it."""
     sections = read_container(data, _core.crc32c)
-    tensors, entries = read_tensors(sections[b"TENS"], sections[b"DATA"], _decode)
+    tensors, entries = read_tensors(sections[b"TENS"], sections[b"DATA"], _decode, progress)
     graph = None
     if b"GRPH" in sections:
         graph = read_graph(sections[b"GRPH"])
@@ -129,14 +129,15 @@ def from_bytes(data: bytes | memoryview) -> CompressedModel:
     return model
 
 
-def load(source: FileSource, *, offset: int | None = None) -> CompressedModel:
+def load(source: FileSource, *, offset: int | None = None, progress: Progress = no_progress) -> CompressedModel:
     """Read an `.opq` file.
 
-    source  a path; or bytes, a memory mapping, a uint8 array or any other buffer of bytes; or an open binary file, seekable
-            or not, which is read from its position up to the end of the `.opq` file and not further
-    offset  None: the path or buffer is one `.opq` file, and bytes behind its end are an error.
-            A number, 0 included: the file starts at that byte of a larger blob (of an open file, that many bytes behind
-            its position), and what follows is not looked at.
+    source    a path; or bytes, a memory mapping, a uint8 array or any other buffer of bytes; or an open binary file, seekable
+              or not, which is read from its position up to the end of the `.opq` file and not further
+    offset    None: the path or buffer is one `.opq` file, and bytes behind its end are an error.
+              A number, 0 included: the file starts at that byte of a larger blob (of an open file, that many bytes behind
+              its position), and what follows is not looked at.
+    progress  called with (done, total) bytes of the tensors after each of them
 
     A read-only buffer is used in place, so that several processes can share one mapping (`mmap.ACCESS_READ`). The model
     keeps it until it is freed; the mapped file must not be changed or cut off meanwhile. A writable buffer is copied.
@@ -145,7 +146,7 @@ def load(source: FileSource, *, offset: int | None = None) -> CompressedModel:
     for an offset that is none.
     """
     with errors_named(source, offset):
-        return from_bytes(read_source(source, offset))
+        return from_bytes(read_source(source, offset), progress)
 
 
 def _encode(codes: npt.NDArray[np.int8], levels: int, codec: str) -> bytes:

@@ -19,7 +19,7 @@ from opq.reference.half_precision import HALVES, Float32, exact_half, narrow, wi
 Tensor = npt.NDArray[Any] | QuantizedTensor
 Encoder = Callable[[npt.NDArray[np.int8], int, str], bytes]
 Decoder = Callable[[bytes | memoryview, int, int, str], npt.NDArray[np.int8]]
-Progress = Callable[[int, int], None]  # (elements done, elements of all tensors)
+Progress = Callable[[int, int], None]  # (done, total): elements, or bytes
 
 _TYPES: dict[int, np.dtype[Any]] = {1: np.dtype("<f4"), 2: np.dtype("<i4"), 3: np.dtype("<i8")}
 CODECS = {0: "raw", 1: "packed", 2: "rans0", 3: "grouped", 4: "float16", 5: "bfloat16"}
@@ -79,8 +79,13 @@ def write_tensors(tensors: Mapping[str, Tensor], encode: Encoder, progress: Prog
     return b"".join(directory), b"".join(payloads)
 
 
-def read_tensors(directory: memoryview, data: memoryview, decode: Decoder) -> tuple[dict[str, Tensor], dict[str, TensorEntry]]:
-    """The tensors by name, and how each lies in the file. Raises FormatError naming the tensor."""
+def read_tensors(
+    directory: memoryview, data: memoryview, decode: Decoder, progress: Progress = no_progress
+) -> tuple[dict[str, Tensor], dict[str, TensorEntry]]:
+    """The tensors by name, and how each lies in the file. Raises FormatError naming the tensor.
+
+    progress  (done, total) counts bytes here, since the elements of tensors that follow are not known yet
+    """
     reader = Reader(directory, "TENS")
     tensors: dict[str, Tensor] = {}
     entries: dict[str, TensorEntry] = {}
@@ -118,6 +123,7 @@ def read_tensors(directory: memoryview, data: memoryview, decode: Decoder) -> tu
         tensor = tensors[name]
         scales = tensor.scale.size if isinstance(tensor, QuantizedTensor) and tensor.scale is not None else 0
         entries[name] = TensorEntry(codec, size, scales * scale_width)
+        progress(position, len(data))
     reader.finish()
     if position != len(data):
         raise FormatError(f"{len(data) - position} bytes of data belong to no tensor")
