@@ -52,11 +52,28 @@ def test_laplace_weights_get_about_what_the_formula_gives():
         assert ours[name].distortion == pytest.approx(formula[name].distortion, rel=0.15)
 
 
+@pytest.mark.parametrize("bits", [2, 4, 8])
+def test_no_step_fits_better_than_the_one_of_the_histogram(bits):
+    """Outliers, which a Laplace distribution has not, are neither clipped away nor made the measure of all."""
+    weights = layers()
+    weights["student"][0, :3] = (40, -60, 90)
+    for name, layer in opq.allocate(weights, bits=bits, channel_scale="none").items():
+        w = weights[name]
+        m = np.abs(w.astype(np.float64))
+
+        def error(step, m=m, levels=2 ** (bits - 1) - 1):
+            return ((m - step * np.clip(np.rint(m / step), 1, levels)) ** 2).sum()
+
+        best = min(error(step) for step in np.geomspace(0.02, 1, 400) * m.max() / (2 ** (bits - 1) - 1))
+        assert error(layer.step) <= 1.02 * best
+        assert layer.distortion == pytest.approx(error(layer.step) / (m**2).sum(), rel=0.15)
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
         ({"ratio": 9, "distribution": "normal"}, "'normal' is unknown"),
-        ({"bits": 4, "distribution": "histogram"}, "size or ratio"),
+        ({"ratio": 9, "sparsity": 0.5, "distribution": "histogram"}, "size or ratio"),
     ],
 )
 @pytest.mark.parametrize("call", [opq.allocate, opq.compress])

@@ -80,7 +80,7 @@ def test_mean_bits_against_every_choice():
     layers = measured(named)
     u = units(layers, "nsr", {})
     survivors = Survivors(layers, u, 0.5)
-    found = fixed_codebooks(layers, Budget(sparsity=0.5, mean_bits=4.0), "nsr", {}, 1.0)
+    found = fixed_codebooks(layers, Budget(sparsity=0.5, mean_bits=4.0), "nsr", {}, 1.0, "laplace")
     importance = [1.0 / (layer.mean**2 * x) for layer, x in zip(layers, u, strict=True)]
     left = [layer.count * (1 - s) for layer, s in zip(layers, survivors.sparsities, strict=True)]
 

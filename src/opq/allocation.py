@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from opq.budget import Size, parse_budget
 from opq.layer_allocation import Allocation
-from opq.problem import Distribution, bytes_problem, check_distribution, costs_of, fixed_codebooks
+from opq.problem import Distribution, bytes_problem, check_distribution, costs_of, fixed_codebooks, needs_histogram
 from opq.quantization import ChannelScale, as_weights
 from opq.statistics import measure
 from opq.weighting import Weighting, check_weighting
@@ -38,7 +38,7 @@ def allocate(
     ratio: float | None = None,
     pixels: Mapping[str, float] | None = None,
     weighting: Weighting = "nsr",
-    distribution: Distribution = "laplace",
+    distribution: Distribution = "auto",
     layer_weight: Mapping[str, float] | None = None,
     skip: Collection[str] = (),
     channel_scale: Literal["auto", "rms", "none"] = "auto",
@@ -64,7 +64,8 @@ def allocate(
 
     weighting      the layers' weights w_i in the objective sum_i w_i N_i E[(w - w^)^2]: "nsr", "one", "count", "rate"
                    (`opq.weighting`), or w_i by name
-    distribution   for size or ratio: "laplace", or "histogram", the layers' own distributions in 4096 bins
+    distribution   what thresholds and steps are optimal for: "laplace", or "histogram", each layer's own in 4096 bins. "auto"
+                   is the first for size and ratio, where nothing is lost by it, and the second for bits and mean_bits
     layer_weight   factors for w_i by name
     skip           names of layers to leave out
     channel_scale  "rms" divides each channel by its root mean square (rounded to bfloat16, which two bytes hold) and keeps that
@@ -94,9 +95,9 @@ def allocate(
         values = as_weights(name, array)
         if not -values.ndim <= axis < values.ndim:
             raise ValueError(f"layer {name!r}: axis {axis} is out of range for shape {values.shape}")
-        layers.append(measure(name, values, axis % values.ndim, scaling, budget.kept is not None or distribution != "laplace"))
+        layers.append(measure(name, values, axis % values.ndim, scaling, needs_histogram(distribution, budget)))
     costs = costs_of(layers, budget, {} if pixels is None else pixels)
     if budget.bytes is None:
-        return Allocation(fixed_codebooks(layers, budget, weighting, factors, costs))
+        return Allocation(fixed_codebooks(layers, budget, weighting, factors, costs, distribution))
     problem = bytes_problem(layers, budget, weighting, factors, costs, distribution)
     return Allocation(problem.allocate(problem.solve(budget.bytes)))

@@ -18,7 +18,7 @@ from opq.fitting import Problem, Progress, Ticker, fit
 from opq.graph import Graph
 from opq.joint import JointProblem
 from opq.model import Model
-from opq.problem import Distribution, bytes_problem, check_distribution, costs_of, fixed_codebooks
+from opq.problem import Distribution, bytes_problem, check_distribution, costs_of, fixed_codebooks, needs_histogram
 from opq.quantization import ChannelScale, Rounding, as_weights
 from opq.reference.checking import check
 from opq.reference.tensor_section import Tensor
@@ -39,7 +39,7 @@ def compress(
     bits: int | None = None,
     mean_bits: float | None = None,
     weighting: Weighting | Literal["sensitivity"] = "nsr",
-    distribution: Distribution = "laplace",
+    distribution: Distribution = "auto",
     layer_weight: Mapping[str, float] | None = None,
     skip: Collection[str] = (),
     channel_scale: Literal["auto", "rms", "none"] = "auto",
@@ -60,7 +60,7 @@ def compress(
     weighting, layer_weight
                     what a layer's error counts, as for `opq.allocate`. "sensitivity" is "nsr" times the root of what a layer's
                     noise does to the outputs, measured on images of noise (`opq.sensitivity`)
-    distribution    what thresholds and steps are optimal for, with ratio or size: Laplace weights, or each layer's "histogram"
+    distribution    what thresholds and steps are optimal for, as for `opq.allocate`
     skip            names of weights that stay dense
     channel_scale   "rms": the channels are divided by their root mean squares, which the file holds; "none": they are not;
                     "auto": "rms", but "none" where a BatchNorm follows, whose scale serves, unless the budget allows codes
@@ -108,7 +108,7 @@ def compress(
             search = bytes_problem(problem.layers, budget, weighting, factors, costs, distribution)
         return fit(problem, search, budget.bytes)
     say("quantizing")
-    allocation = fixed_codebooks(problem.layers, budget, weighting, factors, costs)
+    allocation = fixed_codebooks(problem.layers, budget, weighting, factors, costs, distribution)
     result = problem.model(allocation, [layer.predicted_bytes for layer in allocation])
     result.encode(Ticker(say, "encoding"))
     say(f"encoded: {result.file_bytes:,} bytes")
@@ -126,7 +126,7 @@ def set_up(
     mean_bits: float | None = None,
     skip: Collection[str] = (),
     channel_scale: Literal["auto", "rms", "none"] = "auto",
-    distribution: Distribution = "laplace",
+    distribution: Distribution = "auto",
     dense: DenseTensors = "auto",
     rounding: Rounding = "nearest",
     repair: bool = True,
@@ -156,7 +156,7 @@ def set_up(
         )
     progress(f"measuring {len(candidates)} layers")
     weights = {name: as_weights(name, tensors[name]) for name in candidates}
-    histogram = budget.kept is not None or distribution == "histogram"
+    histogram = needs_histogram(distribution, budget)
     layers = [measure(name, weights[name], 0, scaling, histogram) for name, scaling in candidates.items()]
     given = {
         "sparsity": budget.sparsity,

@@ -14,6 +14,7 @@ from scipy.optimize import brentq
 
 from opq import laplace
 from opq.bytes_problem import Array, BytesProblem
+from opq.histogram_steps import histogram_step
 from opq.layer_allocation import LayerAllocation, decided, is_constant, trivial
 from opq.quantization import MAX_LEVELS
 from opq.statistics import HISTOGRAM_BINS, LayerStatistics
@@ -91,9 +92,10 @@ class Survivors:
         """Entropy of the codes, bits per weight."""
         return np.asarray(laplace.binary_entropy(self.sparsities) + (1.0 - self.sparsities) * (1.0 + level_entropy))
 
-    def decide(self, delta: Array, levels: npt.NDArray[np.int64], bits: Array, multipliers: Array) -> list[LayerAllocation]:
-        """The layers' allocations for these steps."""
-        error = self.error(delta, levels)
+    def decide(
+        self, delta: Array, levels: npt.NDArray[np.int64], error: Array, bits: Array, multipliers: Array
+    ) -> list[LayerAllocation]:
+        """The layers' allocations for these steps; errors are per weight, in b^2."""
         result = []
         for i, layer in enumerate(self.layers):
             if self.special[i]:
@@ -107,12 +109,12 @@ class Survivors:
         return result
 
 
-def with_bits(survivors: Survivors, bits: int) -> list[LayerAllocation]:
-    """The best step for codebooks of `bits` bits in every layer."""
-    return _with_levels(survivors, np.full(len(survivors.layers), 2 ** (bits - 1) - 1))
+def with_bits(survivors: Survivors, bits: int, measured: bool) -> list[LayerAllocation]:
+    """The best step for codebooks of `bits` bits in every layer: on the measured distribution, or on the Laplace model's."""
+    return _with_levels(survivors, np.full(len(survivors.layers), 2 ** (bits - 1) - 1), measured)
 
 
-def with_mean_bits(survivors: Survivors, mean_bits: float) -> list[LayerAllocation]:
+def with_mean_bits(survivors: Survivors, mean_bits: float, measured: bool) -> list[LayerAllocation]:
     """Codebooks of 2 to 8 bits, `mean_bits` on average over the survivors.
 
     Every layer starts with 2 bits. Error falls ever more slowly with the bits, so the best use of what is left is to give a bit
@@ -125,7 +127,7 @@ def with_mean_bits(survivors: Survivors, mean_bits: float) -> list[LayerAllocati
     errors = []
     for bits in _BITS:
         levels = np.full(len(counts), 2 ** (bits - 1) - 1)
-        errors.append(survivors.error(laplace.best_step(survivors.tau, levels), levels))
+        errors.append(_best_steps(survivors, levels, measured)[1])
     gains = importance * -np.diff(errors, axis=0)  # [bits, layers]
     gains = np.minimum.accumulate(np.maximum(gains, 0.0), axis=0)
     per_bit = gains / np.maximum(kept, 1.0)
@@ -136,13 +138,26 @@ def with_mean_bits(survivors: Survivors, mean_bits: float) -> list[LayerAllocati
         if 0.0 < kept[layer] <= left and chosen[layer] == _BITS[0] + index // len(counts):
             chosen[layer] += 1
             left -= kept[layer]
-    return _with_levels(survivors, 2 ** (chosen - 1) - 1)
+    return _with_levels(survivors, 2 ** (chosen - 1) - 1, measured)
 
 
-def _with_levels(survivors: Survivors, levels: npt.NDArray[np.int64]) -> list[LayerAllocation]:
-    delta = laplace.best_step(survivors.tau, levels)
+def _best_steps(survivors: Survivors, levels: npt.NDArray[np.int64], measured: bool) -> tuple[Array, Array]:
+    """Steps in b and errors in b^2 of every layer."""
+    if not measured:
+        delta = laplace.best_step(survivors.tau, levels)
+        return delta, survivors.error(delta, levels)
+    found = [
+        (1.0, 0.0) if special else histogram_step(layer, threshold, int(k))
+        for layer, threshold, k, special in zip(survivors.layers, survivors.thresholds, levels, survivors.special, strict=True)
+    ]
+    steps, errors = np.array(found).T
+    return steps / survivors.b, errors / survivors.b**2
+
+
+def _with_levels(survivors: Survivors, levels: npt.NDArray[np.int64], measured: bool) -> list[LayerAllocation]:
+    delta, error = _best_steps(survivors, levels, measured)
     entropy = np.array([laplace.index_entropy(t, d, int(k)) for t, d, k in zip(survivors.tau, delta, levels, strict=True)])
-    return survivors.decide(delta, levels, survivors.bits(entropy), np.zeros(len(delta)))
+    return survivors.decide(delta, levels, error, survivors.bits(entropy), np.zeros(len(delta)))
 
 
 class StagewiseProblem(BytesProblem):
@@ -180,7 +195,7 @@ class StagewiseProblem(BytesProblem):
         levels = np.clip(np.rint(self._maximum / delta), 1, MAX_LEVELS).astype(np.int64)
         bits = self._survivors.bits(laplace.level_entropy(self._survivors.tau, delta))
         multipliers = np.exp(log_multiplier) * self._units / delta**2
-        return self._survivors.decide(delta, levels, bits, multipliers)
+        return self._survivors.decide(delta, levels, self._survivors.error(delta, levels), bits, multipliers)
 
 
 def _pruned_error(start: Array, tau: Array) -> Array:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -10,14 +10,15 @@ import numpy.typing as npt
 from opq.quantization import BLOCK, ChannelScale, Float32, channel_scales, magnitudes
 
 HISTOGRAM_BINS = 4096
-HISTOGRAM_RANGE = 32.0  # in units of the mean nonzero magnitude; what lies beyond counts as the last bin
+HISTOGRAM_RANGE = 32.0  # in units of the mean nonzero magnitude, or up to the largest; what lies beyond is in the last bin
 
 
 @dataclass(frozen=True, eq=False)
 class LayerStatistics:
     """Counts and moments of a layer's magnitudes m = |w| / scale[channel], summed in float64.
 
-    tail[k] is the number of magnitudes >= k * bin_width, exact zeros left out; None unless it was asked for.
+    tail[k] is the number of magnitudes >= k * bin_width, exact zeros left out; None unless it was asked for. outliers are those
+    of its last bin.
     """
 
     name: str
@@ -33,6 +34,7 @@ class LayerStatistics:
     energy: float  # mean of m^2
     tail: npt.NDArray[np.float64] | None
     bin_width: float
+    outliers: Float32 = field(default_factory=lambda: np.zeros(0, dtype=np.float32))
 
     @property
     def channels(self) -> int:
@@ -49,8 +51,9 @@ def measure(name: str, weights: Float32, axis: int, channel_scale: ChannelScale,
     maximum = float(m.max())
     mean_nonzero = total / nonzeros if nonzeros else 0.0
     minimum = float(m.min()) if nonzeros == m.size else float(np.min(m, initial=np.inf, where=m > 0))
-    bin_width = HISTOGRAM_RANGE * mean_nonzero / HISTOGRAM_BINS
+    bin_width = min(HISTOGRAM_RANGE * mean_nonzero, maximum) / HISTOGRAM_BINS
     tail = _tail_counts(m, bin_width, nonzeros) if histogram and nonzeros else None
+    outliers = m[m >= np.float32(bin_width * (HISTOGRAM_BINS - 1))] if tail is not None else np.zeros(0, dtype=np.float32)
     energy = 0.0
     if nonzeros:
         m /= np.float32(maximum)  # so that squares neither overflow nor vanish
@@ -58,7 +61,7 @@ def measure(name: str, weights: Float32, axis: int, channel_scale: ChannelScale,
     mean = total / m.size
     return LayerStatistics(
         name, weights.shape, axis, channel_scale, m.size, nonzeros, mean, mean_nonzero,
-        minimum if nonzeros else 0.0, maximum, energy, tail, bin_width,
+        minimum if nonzeros else 0.0, maximum, energy, tail, bin_width, outliers,
     )  # fmt: skip
 
 
