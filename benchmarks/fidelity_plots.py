@@ -8,6 +8,8 @@ from typing import Any
 
 from benchmarks.fidelity_tables import Row
 
+_TICKS = (4, 6, 8, 12, 16, 24, 32)  # file rates
+
 
 def draw(rows: Sequence[Row], folder: Path) -> dict[str, Path]:
     """fidelity-<network>.png for every network; the paths by network. Raises ImportError without matplotlib."""
@@ -22,7 +24,7 @@ def draw(rows: Sequence[Row], folder: Path) -> dict[str, Path]:
         _divergence(right, own)
         for axes in (left, right):
             axes.set_xscale("log")
-            ticks = sorted({round(row.file_rate) for row in own if row.method != "dense"})
+            ticks = [rate for rate in _TICKS if rate <= 1.1 * max(row.file_rate for row in own)]
             axes.set_xticks(ticks, [f"{tick}x" for tick in ticks])
             axes.minorticks_off()
             axes.set_xlabel("dense bytes / file bytes")
