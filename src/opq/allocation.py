@@ -65,7 +65,8 @@ def allocate(
     weighting      the layers' weights w_i in the objective sum_i w_i N_i E[(w - w^)^2]: "nsr", "one", "count", "rate"
                    (`opq.weighting`), or w_i by name
     distribution   what thresholds and steps are optimal for: "laplace", or "histogram", each layer's own in 4096 bins. "auto"
-                   is the first for size and ratio, where nothing is lost by it, and the second for bits and mean_bits
+                   is the first for size and ratio, where nothing is lost by it, and the second for bits and mean_bits. With
+                   the second, sizes move in steps: few layers may stay some way below the target
     layer_weight   factors for w_i by name
     skip           names of layers to leave out
     channel_scale  "rms" divides each channel by its root mean square (rounded to bfloat16, which two bytes hold) and keeps that

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import brentq
 
 from opq.errors import BudgetError
 from opq.layer_allocation import LayerAllocation
@@ -59,13 +58,15 @@ class BytesProblem(ABC):
         self._constant = real - self._factor * modelled
 
     def solve(self, target: float) -> float:
-        """log lambda at which `predicted_bytes` is `target`. Raises BudgetError with the reachable range."""
+        """The least log lambda with `predicted_bytes` of at most `target`. Raises BudgetError with the reachable range."""
         low, high = self.range()
         most, least = self.predicted_bytes(low), self.predicted_bytes(high)
         if not least <= target <= most:
             raise BudgetError(f"size {target:.0f} bytes is not reachable: expected {np.ceil(least):.0f} to {most:.0f}")
-        root = brentq(lambda x: self.predicted_bytes(x) - target, low, high, xtol=1e-6, maxiter=200)
-        return float(root)
+        for _ in range(60):  # where the bytes jump, the side that has fewer
+            middle = (low + high) / 2.0
+            low, high = (middle, high) if self.predicted_bytes(middle) > target else (low, middle)
+        return high
 
     def nearest(self, target: float) -> float:
         """The log lambda of `solve`, or the end of the range that comes closest."""

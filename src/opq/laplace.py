@@ -30,7 +30,7 @@ def _error_beyond(a: ArrayLike, r: ArrayLike, origin: ArrayLike = 0.0) -> Array:
     """e^origin * Q(a, r): the squared error of coding all of [a, inf) by r, with the density e^-(x - origin)."""
     a, r, origin = (np.asarray(v, dtype=np.float64) for v in (a, r, origin))
     u = a - r
-    return np.asarray(np.exp(-np.minimum(a - origin, 700.0)) * (u * u + 2.0 * u + 2.0))
+    return np.asarray(np.exp(-np.clip(a - origin, -700.0, 700.0)) * (u * u + 2.0 * u + 2.0))
 
 
 def pruning_error(tau: ArrayLike) -> Array:

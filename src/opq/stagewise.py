@@ -60,7 +60,7 @@ class Survivors:
         if kept == 0.0:
             self.thresholds, self.sparsities = maximum, np.ones(len(self.layers))
             return
-        maximum = maximum[live]
+        maximum, minimum = maximum[live], np.array([self.layers[i].minimum for i in live])
         scale = np.array([layer.mean for layer in self.layers])
         unit = (scale * np.sqrt(costs * self.units))[live]
         width = np.array([self.layers[i].bin_width for i in live])
@@ -68,11 +68,12 @@ class Survivors:
         rows = np.arange(len(live))
 
         def survivors(log_root: float) -> Array:
-            """Nonzeros above exp(log_root) * unit, linear inside a bin; the last bin ends at the largest magnitude."""
+            """Nonzeros above exp(log_root) * unit, linear inside a bin; the least and the largest magnitude end their bins."""
             t = np.exp(log_root) * unit
-            k = np.minimum((t / width).astype(np.int64), HISTOGRAM_BINS - 1)
-            end = np.where(k == HISTOGRAM_BINS - 1, np.maximum(maximum, (k + 1) * width), (k + 1) * width)
-            inside = np.clip((t - k * width) / (end - k * width), 0.0, 1.0)
+            k = np.minimum(t / width, HISTOGRAM_BINS - 1).astype(np.int64)
+            begin = np.maximum(k * width, minimum)
+            end = np.where(k == HISTOGRAM_BINS - 1, maximum, np.minimum((k + 1) * width, maximum))
+            inside = np.clip((t - begin) / np.maximum(end - begin, 1e-300), 0.0, 1.0)
             count = tails[rows, k] + inside * (tails[rows, k + 1] - tails[rows, k])
             return np.asarray(np.where(t >= maximum, 0.0, count))
 
@@ -199,7 +200,12 @@ class StagewiseProblem(BytesProblem):
 
 
 def _pruned_error(start: Array, tau: Array) -> Array:
-    """Error of pruning magnitudes start + Exp(1) below tau: integral of x^2 e^-(x - start) from start to tau."""
-    from_zero = laplace.pruning_error(tau) - laplace.pruning_error(start)
-    with np.errstate(over="ignore", invalid="ignore"):
-        return np.asarray(np.where(tau > start, np.exp(np.minimum(start, 600.0)) * from_zero, 0.0))
+    """Error of pruning magnitudes start + Exp(1) below tau: integral of x^2 e^-(x - start) from start to tau.
+
+    s^2 + 2 s + 2 - e^-(tau - s) (tau^2 + 2 tau + 2); near zero, where that cancels, e^s times a difference of pruning errors.
+    """
+    near = np.minimum(start, 1.0)
+    from_zero = np.exp(near) * (laplace.pruning_error(tau) - laplace.pruning_error(near))
+    beyond = np.exp(-np.clip(tau - start, 0.0, 700.0)) * (tau**2 + 2.0 * tau + 2.0)
+    error = np.where(start > 1.0, start**2 + 2.0 * start + 2.0 - beyond, from_zero)
+    return np.asarray(np.where(tau > start, np.maximum(error, 0.0), 0.0))
