@@ -222,7 +222,8 @@ what opq's own format costs.
 {markdown_table(*sizes(rows))}
 ## Millions of weights per second
 
-One core, but for the column "2 threads" and its gain over one. Medians of {repeats} runs of each decoder and {ENCODE_RUNS} of
+One core, but for the column "2 threads" and its gain over one: threads share the chunks of an array, 2^18 codes each, and
+most layers of these networks have one or two. Medians of {repeats} runs of each decoder and {ENCODE_RUNS} of
 each encoder, in turns in one process. NNCodec gives int32, which is its native type, opq int8; the general compressors'
 times are without unpacking the bytes to codes.
 
