@@ -1,5 +1,6 @@
 #include "runtime/network.h"
 
+#include <exception>
 #include <tuple>
 
 #include "format/container.h"
@@ -57,7 +58,11 @@ std::size_t bytes_of(const std::vector<T>& vector) {
 
 }  // namespace
 
-// Decodes one tensor at a time, packs it for the nodes that use it and frees it.
+// Codes of tensors that are decoded beside each other, each by one thread: as many bytes are held for them. A tensor of
+// more codes is decoded alone, its chunks by all threads.
+constexpr int64_t kGroupCodes = int64_t{1} << 22;
+
+// Decodes a few tensors at a time, packs them for the nodes that use them and frees them.
 class Network::Loader {
  public:
   Loader(Network& network, const Parallel& parallel)
@@ -82,7 +87,7 @@ class Network::Loader {
     }
     for (const Port& port : network_.graph_.outputs) keep_constant(port.value);
     linear_ = find_linear_convolutions(network_.graph_, network_.tensors_);
-    for (std::size_t t = 0; t < network_.tensors_.size(); ++t) load_weights(static_cast<int>(t));
+    for (std::size_t t = 0; t < network_.tensors_.size();) t = load_group(t);
     for (Tensor& tensor : network_.tensors_) {
       tensor.payload = {};
       tensor.scale = {};
@@ -108,23 +113,64 @@ class Network::Loader {
     return floats;
   }
 
+  // Loads the tensors from `first` on that are decoded together; returns the one behind the last.
+  std::size_t load_group(std::size_t first) {
+    const auto codes_of = [this](std::size_t t) {
+      const Tensor& tensor = network_.tensors_[t];
+      return tensor.codec == Codec::kRaw ? 0 : tensor.elements;
+    };
+    std::size_t last = first + 1;
+    for (int64_t total = codes_of(first); last < network_.tensors_.size(); ++last) {
+      total += codes_of(last);
+      if (total > kGroupCodes) break;
+    }
+    const std::vector<Codes> codes = decode_group(first, last);
+    for (std::size_t t = first; t < last; ++t) load_weights(t, codes[t - first].get());
+    return last;
+  }
+
+  using Codes = std::unique_ptr<int8_t[]>;
+
   // Coded tensors without a user are decoded as well: damage is found when the file is loaded.
-  void load_weights(int t) {
+  std::vector<Codes> decode_group(std::size_t first, std::size_t last) {
+    std::vector<Codes> codes(last - first);
+    std::vector<std::exception_ptr> failures(last - first);
+    const auto decode = [&](std::size_t i, const Parallel& parallel) {
+      const Tensor& tensor = network_.tensors_[first + i];
+      if (tensor.codec == Codec::kRaw) return;
+      codes[i].reset(new int8_t[tensor.elements]);
+      decode_codes(tensor, codes[i].get(), parallel);
+    };
+    if (codes.size() == 1) {
+      decode(0, parallel_);
+      return codes;
+    }
+    parallel_.run(static_cast<int>(codes.size()), [&](int task, int) {
+      try {
+        decode(static_cast<std::size_t>(task), {});
+      } catch (...) {
+        failures[task] = std::current_exception();
+      }
+    });
+    // The first in the file, whichever thread came first.
+    for (const std::exception_ptr& failure : failures) {
+      if (failure) std::rethrow_exception(failure);
+    }
+    return codes;
+  }
+
+  // codes: those of tensor t, or null where it is not coded.
+  void load_weights(std::size_t t, const int8_t* codes) {
+    if (users_[t].empty()) return;
     const Tensor& tensor = network_.tensors_[t];
-    const bool coded = tensor.codec != Codec::kRaw;
-    if (!coded && users_[t].empty()) return;
     Weights weights;
-    std::unique_ptr<int8_t[]> codes;
     std::vector<float> values;
-    if (coded) {
-      codes.reset(new int8_t[tensor.elements]);
-      decode_codes(tensor, codes.get(), parallel_);
-      weights.codes = codes.get();
+    if (codes != nullptr) {
+      weights.codes = codes;
     } else {
       values = floats_of(tensor);
       weights.values = values.data();
     }
-    if (users_[t].empty()) return;
     weights.rows = tensor.shape[0];
     weights.depth = tensor.elements / tensor.shape[0];
     packed_.clear();
