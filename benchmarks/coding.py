@@ -229,8 +229,8 @@ what opq's own format costs.
 ## Millions of weights per second
 
 One core, but for "2 threads": all layers as one file, which the threads share, and the gain over the same file on one
-thread. Medians of {repeats} runs of each decoder and {ENCODE_RUNS} of each encoder, in turns in one process. NNCodec gives int32,
-which is its native type, opq int8; the general compressors' times are without unpacking the bytes to codes.
+thread. Medians of {repeats} runs of each decoder and {ENCODE_RUNS} of each encoder, in turns in one process. NNCodec gives
+int32, which is its native type, opq int8; the general compressors' times are without unpacking the bytes to codes.
 
 {markdown_table(*speeds(rows))}
 ## A network of 100 million weights
