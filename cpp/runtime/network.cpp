@@ -1,6 +1,8 @@
 #include "runtime/network.h"
 
+#include <algorithm>
 #include <exception>
+#include <numeric>
 #include <tuple>
 
 #include "format/container.h"
@@ -145,11 +147,17 @@ class Network::Loader {
       decode(0, parallel_);
       return codes;
     }
+    std::vector<std::size_t> order(codes.size());  // the largest first, so that none is left for the end
+    std::iota(order.begin(), order.end(), std::size_t{0});
+    std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+      return network_.tensors_[first + a].elements > network_.tensors_[first + b].elements;
+    });
     parallel_.run(static_cast<int>(codes.size()), [&](int task, int) {
+      const std::size_t i = order[static_cast<std::size_t>(task)];
       try {
-        decode(static_cast<std::size_t>(task), {});
+        decode(i, {});
       } catch (...) {
-        failures[task] = std::current_exception();
+        failures[i] = std::current_exception();
       }
     });
     // The first in the file, whichever thread came first.
