@@ -1,6 +1,6 @@
 """The step of a codebook that fits a layer's own histogram: outliers that a Laplace distribution has not are not clipped away.
 
-At 4 bits the error is 3 to 20 % less than with the step of `laplace.best_step` on real networks, at 8 bits 2 to 5 times less.
+The finer the codebook is, the more that is worth against the step of `laplace.best_step`.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ A compressed layer computes y_c = s_c sum_k v_ck x_k + beta_c with v near the we
 
 The wiring is checked and not assumed. Where a BatchNorm follows the layer, the mean that is derived for its output must be the
 one that BatchNorm says: half a standard deviation between them, in the median channel, means that something else happens on
-the way. (On MobileNet-V1 and V2 it is 0.00 to 0.2.)
+the way.
 """
 
 from __future__ import annotations
