@@ -12,7 +12,7 @@ from typing import Any
 
 from opq import _core
 from opq.benchmark import Engine, Run, measure, onnxruntime_engine
-from opq.cli.sources import load_inputs
+from opq.cli.sources import add_input_options, load_inputs
 from opq.cli.tables import format_table, number, print_json, printable, progress, quiet, shape
 from opq.compressed import load
 from opq.errors import UnsupportedError
@@ -42,13 +42,10 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("file", help=".opq file")
-    parser.add_argument("--threads", type=int, help="threads; default: the available cores")
+    add_input_options(parser)
     parser.add_argument("--against", choices=["onnxruntime"], help="another engine to run beside")
-    parser.add_argument("--input", help=".npy or .npz file; default: random")
-    parser.add_argument("--batch", type=int, default=1, help="batch size of random input (default: %(default)s)")
     parser.add_argument("--runs", type=int, default=50, help="timed runs (default: %(default)s)")
     parser.add_argument("--warmup", type=int, default=5, help="runs before them (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of random input (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
     parser.set_defaults(run=run)
 

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from opq.cli.sources import load_inputs, load_source
+from opq.cli.sources import add_input_options, load_inputs, load_source
 from opq.cli.tables import format_table, number, print_json, printable, progress, quiet, shape
 from opq.comparison import Network, TensorDifference, compare_tensors
 from opq.compressed import CompressedModel, load
@@ -40,10 +40,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     parser.add_argument("first", help=".opq, .onnx, .safetensors or .npz file: what the differences are relative to")
     parser.add_argument("second", help=".opq, .onnx, .safetensors or .npz file")
-    parser.add_argument("--input", help=".npy (one input) or .npz (arrays named as the inputs) file; default: random")
-    parser.add_argument("--threads", type=int, help="threads; default: the available cores")
-    parser.add_argument("--batch", type=int, default=1, help="batch size of random input (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of random input (default: %(default)s)")
+    add_input_options(parser)
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
     parser.set_defaults(run=run)
 

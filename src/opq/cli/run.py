@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from opq.atomic import write_atomically
-from opq.cli.sources import load_inputs
+from opq.cli.sources import add_input_options, load_inputs
 from opq.cli.tables import print_json, printable, shape
 from opq.npz_io import save_npz
 from opq.session import Session
@@ -34,14 +34,11 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("file", help=".opq file")
-    parser.add_argument("--input", help=".npy (one input) or .npz (arrays named as the inputs) file; default: random")
+    add_input_options(parser)
     parser.add_argument("--output", help=".npy (one output) or .npz file to write")
-    parser.add_argument("--threads", type=int, help="threads; default: the available cores")
     parser.add_argument(
         "--backend", choices=["core", "reference"], default="core", help="compiled core or NumPy (default: %(default)s)"
     )
-    parser.add_argument("--batch", type=int, default=1, help="batch size of random input (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of random input (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="print shapes and ranges as JSON")
     parser.set_defaults(run=run)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,14 @@ def load_source(path: str) -> Model | Mapping[str, npt.NDArray[Any]]:
     if suffix == ".npz":
         return load_npz(path)
     raise ValueError(f"{path}: the ending {suffix!r} is unknown: expected .onnx, .safetensors or .npz")
+
+
+def add_input_options(parser: argparse.ArgumentParser) -> None:
+    """What a network is run on, as `load_inputs` takes it, and by how many threads."""
+    parser.add_argument("--input", help=".npy (one input) or .npz (arrays named as the inputs) file; default: random")
+    parser.add_argument("--threads", type=int, help="threads; default: the available cores")
+    parser.add_argument("--batch", type=int, default=1, help="batch size of random input (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of random input (default: %(default)s)")
 
 
 def load_inputs(path: str | None, arguments: Sequence[Argument], batch: int, seed: int) -> dict[str, npt.NDArray[Any]]:

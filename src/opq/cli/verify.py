@@ -6,7 +6,7 @@ import argparse
 import math
 from typing import Any
 
-from opq.cli.sources import load_inputs
+from opq.cli.sources import add_input_options, load_inputs
 from opq.cli.tables import format_table, number, print_json, printable, progress, quiet
 from opq.compressed import load
 from opq.onnx_import import load_onnx
@@ -36,10 +36,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     parser.add_argument("file", help=".opq file")
     parser.add_argument("--onnx", help="the dense network that was compressed: compares the outputs")
-    parser.add_argument("--input", help=".npy or .npz file; default: random")
-    parser.add_argument("--threads", type=int, help="threads; default: the available cores")
-    parser.add_argument("--batch", type=int, default=1, help="batch size of random input (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of random input (default: %(default)s)")
+    add_input_options(parser)
     parser.add_argument("--all", action="store_true", help="a line for every node, not one per operator")
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
     parser.set_defaults(run=run)
