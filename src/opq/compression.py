@@ -44,7 +44,7 @@ def compress(
     skip: Collection[str] = (),
     channel_scale: Literal["auto", "rms", "none"] = "auto",
     dense: DenseTensors = "auto",
-    rounding: Rounding = "nearest",
+    rounding: Rounding | Literal["auto"] = "auto",
     repair: bool = True,
     progress: Progress | None = None,
 ) -> CompressedModel:
@@ -70,7 +70,8 @@ def compress(
                     lose more than the rounding to 11 or 8 bits (values beyond 65504, most below 6e-5) stays as it is.
     rounding        for a ratio or size. "rate": codes with the least squared error + lambda * bits, each at most one level away
                     from the nearest, at the lambda that the allocation itself trades at. "nearest": the nearest codes, as with
-                    bits and mean_bits, which know no price of a bit.
+                    bits and mean_bits, which know no price of a bit. "auto": "rate" for a network with layers that `repair`
+                    corrects, else "nearest": codes that save bits lean toward zero, which is what the corrections undo
     repair          correct scales and biases of the layers for what quantization does to their outputs, from the statistics of
                     the network's BatchNorms (`opq.repair`): nothing happens where it has none
     progress        called with a line of text at every stage
@@ -128,13 +129,13 @@ def set_up(
     channel_scale: Literal["auto", "rms", "none"] = "auto",
     distribution: Distribution = "auto",
     dense: DenseTensors = "auto",
-    rounding: Rounding = "nearest",
+    rounding: Rounding | Literal["auto"] = "auto",
     repair: bool = True,
     progress: Progress,
 ) -> tuple[Problem, Budget]:
     """What `compress` solves: the layers, measured, and the budget. Arguments and errors are those of `compress`."""
-    if rounding not in get_args(Rounding):
-        raise ValueError(f'rounding {rounding!r} is unknown: expected "nearest" or "rate"')
+    if rounding not in ("auto", *get_args(Rounding)):
+        raise ValueError(f'rounding {rounding!r} is unknown: expected "auto", "nearest" or "rate"')
     if channel_scale not in ("auto", "rms", "none"):
         raise ValueError(f'channel_scale {channel_scale!r} is unknown: expected "auto", "rms" or "none"')
     check_dense(dense)
@@ -168,6 +169,8 @@ def set_up(
     }
     told = {key: value for key, value in given.items() if value is not None}
     repairs = Repairs(model) if repair and isinstance(model, Model) and model.moments else None
+    if rounding == "auto":
+        rounding = "nearest" if repairs is None or repairs.empty else "rate"
 
     def finish(quantized: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
         repaired, done = (quantized, {}) if repairs is None else repairs.apply(quantized)

@@ -83,6 +83,11 @@ class Repairs:
             return
         self._layers[name] = _Layer(scale_name, bias_name, scale, bias, expected, before)
 
+    @property
+    def empty(self) -> bool:
+        """No layer can be corrected."""
+        return not self._layers
+
     def apply(self, tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
         """See `repair`."""
         repaired = dict(tensors)

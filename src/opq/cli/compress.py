@@ -78,10 +78,10 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     parser.add_argument(
         "--rounding",
-        choices=get_args(Rounding),
-        default="nearest",
+        choices=["auto", *get_args(Rounding)],
+        default="auto",
         help="codes nearest to the weights, or of the least error + lambda * bits (rate; for --ratio and --size)"
-        " (default: %(default)s)",
+        " (default: %(default)s: rate where BatchNorm repairs what it does to the outputs)",
     )
     parser.add_argument("--report", help=".html page to write, with pictures; needs matplotlib")
     parser.add_argument("--quiet", action="store_true", help="no progress and no table")
