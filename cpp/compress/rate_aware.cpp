@@ -36,12 +36,13 @@ void choose_levels(const float* x, int64_t count, const Prices& prices, double* 
 // the least.
 template <int kGroup>
 void choose_survivors(const double* gains, const double* price, int32_t* levels) {
-  int rank[kGroup] = {};
+  int rank[kGroup];  // by gain; of equal ones the first is ahead
+  for (int i = 0; i < kGroup; ++i) rank[i] = i;
   for (int i = 0; i < kGroup; ++i) {
     for (int j = i + 1; j < kGroup; ++j) {
-      const int behind = gains[i] < gains[j];
-      rank[i] += behind;
-      rank[j] += 1 - behind;
+      const int overtakes = gains[j] > gains[i];
+      rank[i] += overtakes;
+      rank[j] -= overtakes;
     }
   }
   double sorted[kGroup];
@@ -54,7 +55,7 @@ void choose_survivors(const double* gains, const double* price, int32_t* levels)
     survivors = net > best ? c : survivors;
     best = net > best ? net : best;
   }
-  for (int i = 0; i < kGroup; ++i) levels[i] = rank[i] < survivors ? levels[i] : 0;
+  for (int i = 0; i < kGroup; ++i) levels[i] &= -static_cast<int32_t>(rank[i] < survivors);
 }
 
 template <int kGroup>
@@ -66,7 +67,7 @@ void choose_all_survivors(const double* gains, int64_t count, const double* pric
 template <>
 void choose_all_survivors<1>(const double* gains, int64_t count, const double* price, int32_t* levels) {
   const double limit = price[1] - price[0];
-  for (int64_t i = 0; i < count; ++i) levels[i] = gains[i] > limit ? levels[i] : 0;
+  for (int64_t i = 0; i < count; ++i) levels[i] &= -static_cast<int32_t>(gains[i] > limit);
 }
 
 // By group size, for loops of a known length: [0] is for 1.
