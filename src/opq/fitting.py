@@ -13,7 +13,7 @@ import numpy.typing as npt
 from opq.bytes_problem import BytesProblem
 from opq.code_bits import counted_bytes
 from opq.codes import quantize, relative_error
-from opq.compressed import CompressedModel
+from opq.compressed import CompressedModel, from_bytes
 from opq.errors import BudgetError
 from opq.graph import Graph
 from opq.layer_allocation import LayerAllocation
@@ -95,7 +95,8 @@ def fit(problem: Problem, search: BytesProblem, target: float) -> CompressedMode
     range.
     """
     finest, coarsest = too_large, fits = search.range()
-    best: CompressedModel | None = None
+    model: CompressedModel | None = None
+    best = b""  # the largest file so far that fits
     besides = problem.bytes_besides()
     guess = search.nearest(_AIM * target - besides)
     search.correct(guess, problem.counted_bytes(search.allocate(guess)))
@@ -104,6 +105,7 @@ def fit(problem: Problem, search: BytesProblem, target: float) -> CompressedMode
         guess = search.nearest(_AIM * target - besides) if encoding <= 2 else _on_the_line(points, math.log(_AIM * target))
         if encoding > 1 and not too_large < guess < fits:
             guess = (too_large + fits) / 2.0
+        model = None  # its memory is for the next one
         model = problem.model(search.allocate(guess), search.layer_bytes(guess))
         model.encode(Ticker(problem.say, f"encoding {encoding}"))
         size = model.file_bytes
@@ -114,17 +116,17 @@ def fit(problem: Problem, search: BytesProblem, target: float) -> CompressedMode
         besides = size - sum(real)
         if size <= target:
             fits = guess
-            best = model if best is None or size > best.file_bytes else best
+            best = model.to_bytes() if size > len(best) else best
             done = size >= (1.0 - _TOLERANCE) * target or guess <= finest
         else:
             too_large = guess
             done = guess >= coarsest
-        del model  # before the next one is made
         if done or fits - too_large < 1e-9:
             break
-    if best is not None and best.file_bytes >= (1.0 - 2.0 * _TOLERANCE) * target:
-        return best
-    return _at_the_ends(problem, search, target, best)
+    if len(best) < (1.0 - 2.0 * _TOLERANCE) * target:
+        model = None
+        return _at_the_ends(problem, search, target, best)
+    return model if model is not None and model.to_bytes() is best else from_bytes(best)
 
 
 class Ticker:
@@ -147,12 +149,12 @@ def _on_the_line(points: Sequence[tuple[float, float]], y: float) -> float:
     return a[0] + (b[0] - a[0]) * (y - a[1]) / (b[1] - a[1]) if a[1] != b[1] else math.nan
 
 
-def _at_the_ends(problem: Problem, search: BytesProblem, target: float, best: CompressedModel | None) -> CompressedModel:
-    """`best` where the size moves in steps around the target; BudgetError where the target is outside of all sizes."""
+def _at_the_ends(problem: Problem, search: BytesProblem, target: float, best: bytes) -> CompressedModel:
+    """The model of the file `best` where the size moves in steps around the target; else BudgetError: it is outside of all."""
     large, small = (problem.model(search.allocate(end), search.layer_bytes(end)) for end in search.range())
     largest, smallest = large.file_bytes, small.file_bytes
     if smallest <= target <= largest / (1.0 - 2.0 * _TOLERANCE):
-        return best if best is not None else small
+        return from_bytes(best) if best else small
     # Well inside the range, since the text of the budget is part of the file: what is named can be asked for.
     least, most = _three_digits(smallest + 64, math.ceil), _three_digits(largest, math.floor)
     wanted = f"{target:.0f} bytes (ratio {problem.dense_bytes / target:.4g}) cannot be reached: this network's files have"
