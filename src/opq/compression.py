@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
+from opq.activation_ranges import Calibration, ranges_from_data, ranges_from_moments
 from opq.budget import Budget, Size, parse_budget
 from opq.compressed import CompressedModel
 from opq.costs import output_pixels
@@ -21,6 +22,7 @@ from opq.model import Model
 from opq.problem import Distribution, bytes_problem, check_distribution, costs_of, fixed_codebooks, needs_histogram
 from opq.quantization import ChannelScale, Rounding, as_weights
 from opq.reference.checking import check
+from opq.reference.ranges_section import Range
 from opq.reference.tensor_section import Tensor
 from opq.repair import Repairs
 from opq.rounding import DenseTensors, check_dense, round_dense
@@ -46,6 +48,7 @@ def compress(
     dense: DenseTensors = "auto",
     rounding: Rounding | Literal["auto"] = "auto",
     repair: bool = True,
+    calibration: Calibration | None = None,
     progress: Progress | None = None,
 ) -> CompressedModel:
     """Compress a network, or a mapping of arrays, from its weights alone.
@@ -74,6 +77,9 @@ def compress(
                     corrects, else "nearest": codes that save bits lean toward zero, which is what the corrections undo
     repair          correct scales and biases of the layers for what quantization does to their outputs, from the statistics of
                     the network's BatchNorms (`opq.repair`): nothing happens where it has none
+    calibration     inputs for a network, a mapping of names to arrays or several of them, from which the ranges of its
+                    activations are taken: what sessions of precision "int8" and "int16" hold them on (docs/integers.md).
+                    Without it they follow from BatchNorm's statistics, as far as the network has them
     progress        called with a line of text at every stage
 
     The weights of Conv and Linear nodes are quantized; of a mapping, the float arrays of two or more dimensions. All else
@@ -87,7 +93,8 @@ def compress(
     say = progress if progress is not None else lambda line: None
     problem, budget = set_up(
         model, ratio=ratio, size=size, sparsity=sparsity, macs=macs, bits=bits, mean_bits=mean_bits, skip=skip,
-        channel_scale=channel_scale, distribution=distribution, dense=dense, rounding=rounding, repair=repair, progress=say,
+        channel_scale=channel_scale, distribution=distribution, dense=dense, rounding=rounding, repair=repair,
+        calibration=calibration, progress=say,
     )  # fmt: skip
     factors = dict(layer_weight or {})
     names = [layer.name for layer in problem.layers]
@@ -131,6 +138,7 @@ def set_up(
     dense: DenseTensors = "auto",
     rounding: Rounding | Literal["auto"] = "auto",
     repair: bool = True,
+    calibration: Calibration | None = None,
     progress: Progress,
 ) -> tuple[Problem, Budget]:
     """What `compress` solves: the layers, measured, and the budget. Arguments and errors are those of `compress`."""
@@ -172,11 +180,25 @@ def set_up(
     if rounding == "auto":
         rounding = "nearest" if repairs is None or repairs.empty else "rate"
 
+    ranges = _ranges(model, calibration, progress)
+
     def finish(quantized: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
         repaired, done = (quantized, {}) if repairs is None else repairs.apply(quantized)
         return round_dense(graph, repaired, dense), done
 
-    return Problem(graph, tensors, weights, layers, dense_bytes, told, rounding, progress, finish), budget
+    return Problem(graph, tensors, weights, layers, dense_bytes, told, ranges, rounding, progress, finish), budget
+
+
+def _ranges(
+    model: Model | Mapping[str, npt.ArrayLike], calibration: Calibration | None, progress: Progress
+) -> dict[str, Range]:
+    """Of the activations."""
+    if calibration is not None:
+        if not isinstance(model, Model):
+            raise ValueError("calibration needs a network, not a mapping of arrays")
+        progress("running the network for the ranges of its activations")
+        return ranges_from_data(model, calibration)
+    return ranges_from_moments(model) if isinstance(model, Model) else {}
 
 
 def _scale_channels(problem: Problem, held: Sequence[bool]) -> Problem:

@@ -17,6 +17,7 @@ from opq.errors import BudgetError
 from opq.graph import Graph
 from opq.layer_allocation import LayerAllocation
 from opq.quantization import Float32, QuantizedTensor, Rounding, magnitudes, quantize
+from opq.reference.ranges_section import Range
 from opq.reference.tensor_section import Tensor
 from opq.statistics import LayerStatistics
 
@@ -38,6 +39,7 @@ class Problem:
     tensors      by name, all that the file holds, the layers among them
     dense_bytes  4 for every float parameter of the input
     budget       what was asked for, as the report tells it
+    ranges       of activations, which the file holds
     finish       what is done to the tensors after quantization: it returns them, and by layer what repaired it or not
     """
 
@@ -47,6 +49,7 @@ class Problem:
     layers: Sequence[LayerStatistics]
     dense_bytes: int
     budget: Mapping[str, float]
+    ranges: Mapping[str, Range]
     rounding: Rounding
     say: Progress
     finish: Finish
@@ -72,12 +75,12 @@ class Problem:
         for name, what in repairs.items():
             details[name]["repair"] = what
         report = {"dense_bytes": self.dense_bytes, "budget": self.budget, "layers": details}
-        return CompressedModel(self.graph, tensors, report)
+        return CompressedModel(self.graph, tensors, report, self.ranges)
 
     def bytes_besides(self) -> int:
         """About the bytes of a file that do not depend on the allocation: all but codes and their channels' scales."""
         dense, _ = self.finish({name: tensor for name, tensor in self.tensors.items() if name not in self.weights})
-        return CompressedModel(self.graph, dense).file_bytes
+        return CompressedModel(self.graph, dense, ranges=self.ranges).file_bytes
 
 
 def fit(problem: Problem, search: BytesProblem, target: float) -> CompressedModel:
