@@ -1,12 +1,12 @@
-"""Sessions of integer precision in the reference: the grids, the one rule of requantization, and what whole networks make of it."""
+"""Sessions of integer precision in the reference: the grids, the rule of requantization, and what networks make of it."""
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from networks import conv, quantized, random_networks, small_network
 
 import opq
-from networks import conv, quantized, random_networks, small_network
 from opq.graph import Graph, Node, ValueInfo
 from opq.reference import execution
 from opq.reference.integer import execution as integer_execution

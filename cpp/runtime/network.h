@@ -29,7 +29,7 @@ class Network {
   const Graph& graph() const { return graph_; }
   const std::vector<Tensor>& tensors() const { return tensors_; }  // without their payloads
 
-  const std::vector<Range>& ranges() const { return ranges_; }     // of activations, by ascending place
+  const std::vector<Range>& ranges() const { return ranges_; }  // of activations, by ascending place
 
   // The weights of node i, a Conv or a Linear.
   const NodeWeights& weights(std::size_t node) const { return *weights_[node]; }

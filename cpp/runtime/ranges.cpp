@@ -27,8 +27,8 @@ std::vector<Range> parse_ranges(Bytes section, const Graph& graph) {
       reader.fail("the range of value " + std::to_string(place) + " has no 0, no width or no end");
     }
     const std::size_t node = static_cast<std::size_t>(place) - graph.inputs.size();
-    const int value = place < static_cast<int64_t>(graph.inputs.size()) ? graph.inputs[place].value
-                                                                        : graph.nodes[node].output;
+    const int value =
+        place < static_cast<int64_t>(graph.inputs.size()) ? graph.inputs[place].value : graph.nodes[node].output;
     ranges.push_back({value, lo, hi});
   }
   if (reader.remaining() > 0) reader.fail("bytes behind the last range");
