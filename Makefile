@@ -3,6 +3,7 @@
 # make lint     ruff, mypy, clang-format
 # make bench    latency beside ONNX Runtime -> benchmarks/RESULTS.md
 # make sanitize tests of the core under the address and undefined-behaviour sanitizers, then the thread sanitizer
+# make test-arm64  tests of the core for 64-bit ARM, cross-compiled and emulated; needs Debian or Ubuntu
 # make fuzz     the core's readers and engine under libFuzzer, FUZZ_SECONDS (60) per target; needs clang
 # make docs     API reference as HTML -> build/docs
 # Needs python3 (3.10 or newer) with venv, make, and a C++20 compiler; all else comes from the package index.
@@ -13,7 +14,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := $(shell find src cpp -type f -not -name '*.pyc') CMakeLists.txt pyproject.toml README.md
 
-.PHONY: demo test lint format bench sanitize fuzz docs clean
+.PHONY: demo test test-arm64 lint format bench sanitize fuzz docs clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed
@@ -41,6 +42,9 @@ docs: $(VENV)/.installed
 
 sanitize: $(VENV)/.packages
 	PYTHON=$(BIN)/python CXX=$(CXX) sh tools/sanitize.sh
+
+test-arm64: $(VENV)/.installed
+	PYTHON=$(BIN)/python sh tools/test_arm64.sh
 
 fuzz: $(VENV)/.installed
 	PYTHON=$(BIN)/python sh tools/fuzz.sh
