@@ -6,44 +6,47 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import opq
-from opq.quantization import encode
 from opq.rate_aware import code_bits, rate_aware
+from opq.reference.grouped.stream import layout
+from opq.reference.passes import nearest_codes
+from opq.weights import as_rows
 
 
 def layer(seed, shape, levels):
+    """Rows, group size, step and nearest codes."""
     weights = np.random.default_rng(seed).laplace(size=shape).astype(np.float32)
     weights.reshape(-1)[::17] = 0
-    magnitude = np.abs(weights)
-    step = float(np.float32(magnitude.max() / levels))
-    return weights, magnitude, step, encode(weights, magnitude, 0.7 * step, step, levels)
+    rows = as_rows(weights, None, None)
+    step = float(np.float32(np.abs(weights).max() / levels))
+    return rows, layout(shape)[1] or 1, step, nearest_codes(*rows, 0.7 * step, step, levels)
 
 
 SHAPES = st.sampled_from([(7, 30), (4, 6, 3, 3), (5, 8, 1, 1), (1, 3), (3, 2, 7, 7)])
 
 
-def lagrangian(codes, magnitude, step, levels, multiplier):
-    error = ((magnitude / np.float32(step)).astype(np.float64) - np.abs(codes)) ** 2
-    return error.sum() + multiplier * code_bits(codes, levels)[1]
+def lagrangian(codes, rows, group, step, levels, multiplier):
+    error = ((np.abs(rows.weights) / np.float32(step)).astype(np.float64) - np.abs(codes)) ** 2
+    return error.sum() + multiplier * code_bits(codes, group, levels).total
 
 
 @given(st.integers(0, 2**32), SHAPES, st.sampled_from([1, 3, 7, 127]), st.one_of(st.just(0.0), st.floats(1e-6, 3)))
 def test_never_dearer_and_never_more_than_a_level_away(seed, shape, levels, multiplier):
-    weights, magnitude, step, nearest = layer(seed, shape, levels)
-    codes = rate_aware(nearest, weights, magnitude, step, levels, multiplier)
+    rows, group, step, nearest = layer(seed, shape, levels)
+    codes = rate_aware(nearest, rows, group, step, levels, multiplier)
     assert codes.dtype == np.int8
     assert codes.shape == nearest.shape
-    before = lagrangian(nearest, magnitude, step, levels, multiplier)
-    assert lagrangian(codes, magnitude, step, levels, multiplier) <= before * (1 + 1e-5) + 1e-6
-    rounded = np.clip(np.rint(magnitude / np.float32(step)), 0, levels)
+    before = lagrangian(nearest, rows, group, step, levels, multiplier)
+    assert lagrangian(codes, rows, group, step, levels, multiplier) <= before * (1 + 1e-5) + 1e-6
+    rounded = np.clip(np.rint(np.abs(rows.weights) / np.float32(step)), 0, levels)
     assert (np.abs(np.abs(codes) - rounded) <= 1).all()
-    assert (codes[weights == 0] == 0).all()
-    assert (np.sign(codes) * np.sign(weights) >= 0).all()
-    np.testing.assert_array_equal(codes, rate_aware(nearest, weights, magnitude, step, levels, multiplier))
+    assert (codes[rows.weights == 0] == 0).all()
+    assert (np.sign(codes) * np.sign(rows.weights) >= 0).all()
+    np.testing.assert_array_equal(codes, rate_aware(nearest, rows, group, step, levels, multiplier))
 
 
 def test_the_larger_lambda_the_fewer_bits():
-    weights, magnitude, step, nearest = layer(1, (64, 32, 3, 3), 7)
-    bits = [code_bits(rate_aware(nearest, weights, magnitude, step, 7, x), 7)[1] for x in (0.05, 0.1, 0.3)]
+    rows, group, step, nearest = layer(1, (64, 32, 3, 3), 7)
+    bits = [code_bits(rate_aware(nearest, rows, group, step, 7, x), group, 7).total for x in (0.05, 0.1, 0.3)]
     assert bits == sorted(bits, reverse=True)
     assert bits[-1] < 0.8 * bits[0]
 

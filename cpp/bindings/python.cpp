@@ -1,11 +1,11 @@
 // The module opq._core: the core's classes and functions for Python. No logic; docstrings are in src/opq/_core.pyi.
-#include <pybind11/numpy.h>
-#include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
 #include <algorithm>
 #include <limits>
 
+#include "bindings/arrays.h"
+#include "bindings/compress.h"
 #include "format/codec.h"
 #include "format/crc32c.h"
 #include "format/grouped/parameters.h"
@@ -20,7 +20,10 @@ namespace py = pybind11;
 namespace opq {
 namespace {
 
-[[noreturn]] void fail(const std::string& message) { throw Error(ErrorCode::kInput, message); }
+using bindings::checked_data;
+using bindings::checked_levels;
+using bindings::fail;
+using bindings::in_c_order;
 
 // The bytes of a bytes-like object, held for as long as this lives.
 class ByteView {
@@ -49,22 +52,7 @@ py::dtype dtype_of(ElementType type) {
   }
 }
 
-bool in_c_order(const py::array& array) {
-  constexpr int kFlags = py::detail::npy_api::NPY_ARRAY_C_CONTIGUOUS_ | py::detail::npy_api::NPY_ARRAY_ALIGNED_;
-  return (array.flags() & kFlags) == kFlags;
-}
-
 Shape shape_of(const py::array& array) { return {array.shape(), array.shape() + array.ndim()}; }
-
-// The data of an argument that must be an array of T in C order with `rank` dimensions.
-template <typename T>
-const T* checked_data(const py::array& array, int rank, const char* what) {
-  if (!array.dtype().equal(py::dtype::of<T>()) || array.ndim() != rank || !in_c_order(array)) {
-    fail(std::string(what) + " is not a " + std::to_string(rank) + "-dimensional " +
-         std::string(py::str(static_cast<py::object>(py::dtype::of<T>()))) + " array in C order");
-  }
-  return static_cast<const T*>(array.data());
-}
 
 InputArray input_array(std::string_view name, const py::array& array) {
   const Shape shape = shape_of(array);
@@ -157,11 +145,6 @@ py::array matmul(const Matrix& matrix, const py::array& x, int threads) {
     matrix.matmul(data, columns, threads, result);
   }
   return y;
-}
-
-int checked_levels(int levels) {
-  if (levels < 1 || levels > kMaxLevels) fail("levels is " + std::to_string(levels) + ", not 1 to 127");
-  return levels;
 }
 
 // The threads of one call on `codes` codes: no more than there can be chunks, which starting a thread for would cost
@@ -351,4 +334,5 @@ PYBIND11_MODULE(_core, module, py::mod_gil_not_used()) {
              py::arg("threads"));
   module.def("crc32c", &checksum, py::arg("data"));
   module.def("supported_isas", &supported_isas);
+  bindings::add_passes(module);
 }

@@ -7,6 +7,7 @@ finely it is quantized; `Session` runs the result on a CPU. See https://arxiv.or
 from opq import codec
 from opq._core import __version__
 from opq.allocation import allocate
+from opq.codes import quantize
 from opq.compressed import CompressedModel, load
 from opq.compression import compress
 from opq.errors import BudgetError, FormatError, UnsupportedError
@@ -15,7 +16,7 @@ from opq.layer_allocation import Allocation, LayerAllocation
 from opq.model import Model
 from opq.npz_io import load_npz
 from opq.onnx_import import load_onnx
-from opq.quantization import QuantizedTensor, quantize
+from opq.quantization import QuantizedTensor
 from opq.safetensors_io import load_safetensors
 from opq.session import Session
 

@@ -22,9 +22,10 @@ import numpy.typing as npt
 from opq.budget import Size, parse_budget
 from opq.layer_allocation import Allocation
 from opq.problem import Distribution, bytes_problem, check_distribution, costs_of, fixed_codebooks, needs_histogram
-from opq.quantization import ChannelScale, as_weights
+from opq.quantization import ChannelScale
 from opq.statistics import measure
 from opq.weighting import Weighting, check_weighting
+from opq.weights import as_weights
 
 
 def allocate(

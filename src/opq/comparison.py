@@ -11,8 +11,10 @@ import numpy.typing as npt
 
 from opq.compressed import CompressedModel
 from opq.model import Model
-from opq.quantization import BLOCK, QuantizedTensor
+from opq.quantization import QuantizedTensor
 from opq.reference.tensor_section import Tensor
+
+_BLOCK = 1 << 20  # numbers at a time, so that their float64 copies stay small
 
 Network = CompressedModel | Model | Mapping[str, npt.NDArray[Any]]
 
@@ -65,8 +67,8 @@ def relative_error(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> float:
     """sum (first - second)^2 / sum first^2 in float64 over arrays of one shape; 0 where they are equal."""
     a, b = first.ravel(), second.ravel()
     noise = energy = 0.0
-    for start in range(0, a.size, BLOCK):
-        x, y = (values[start : start + BLOCK].astype(np.float64) for values in (a, b))
+    for start in range(0, a.size, _BLOCK):
+        x, y = (values[start : start + _BLOCK].astype(np.float64) for values in (a, b))
         noise += float(np.sum((x - y) ** 2))
         energy += float(np.sum(x * x))
     if noise == 0.0:

@@ -20,7 +20,7 @@ from opq.graph import Graph
 from opq.joint import JointProblem
 from opq.model import Model
 from opq.problem import Distribution, bytes_problem, check_distribution, costs_of, fixed_codebooks, needs_histogram
-from opq.quantization import ChannelScale, Rounding, as_weights
+from opq.quantization import ChannelScale, Rounding
 from opq.reference.checking import check
 from opq.reference.ranges_section import Range
 from opq.reference.tensor_section import Tensor
@@ -29,6 +29,7 @@ from opq.rounding import DenseTensors, check_dense, round_dense
 from opq.sensitivity import sensitivities
 from opq.statistics import measure
 from opq.weighting import Weighting, check_weighting
+from opq.weights import as_weights
 
 
 def compress(

@@ -8,15 +8,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from opq.bytes_problem import BytesProblem
+from opq.codes import quantize, relative_error
 from opq.compressed import CompressedModel
 from opq.errors import BudgetError
 from opq.graph import Graph
 from opq.layer_allocation import LayerAllocation
-from opq.quantization import Float32, QuantizedTensor, Rounding, magnitudes, quantize
+from opq.quantization import Float32, Rounding
 from opq.reference.ranges_section import Range
 from opq.reference.tensor_section import Tensor
 from opq.statistics import LayerStatistics
@@ -66,7 +66,7 @@ class Problem:
                 **threshold,
                 "predicted_bits": 8.0 * predicted / tensor.size,
                 "predicted_error": layer.distortion,
-                "real_error": _relative_error(self.weights[layer.name], tensor, layer),
+                "real_error": relative_error(self.weights[layer.name], tensor),
             }
             quantized[layer.name] = tensor
             details[layer.name] = {key: float(f"{value:.4g}") for key, value in values.items()}
@@ -155,18 +155,6 @@ def _at_the_ends(problem: Problem, search: BytesProblem, target: float, best: Co
     raise BudgetError(
         f"{wanted} {least} to {most} bytes (ratio {problem.dense_bytes / least:.2f} to {problem.dense_bytes / most:.2f})"
     )
-
-
-def _relative_error(weights: Float32, tensor: QuantizedTensor, layer: LayerAllocation) -> float:
-    """sum (m - step * |code|)^2 / sum m^2 over the layer's magnitudes m; 0 for a layer of zeros."""
-    m = magnitudes(weights, tensor.scale, layer.axis)
-    largest = float(m.max())
-    if largest == 0.0:
-        return 0.0
-    m /= np.float32(largest)
-    energy = float(np.vdot(m, m))
-    m -= np.abs(tensor.codes) * np.float32(tensor.step / largest)
-    return float(np.vdot(m, m)) / energy
 
 
 def _three_digits(value: int, towards: Callable[[float], int]) -> int:

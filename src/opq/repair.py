@@ -22,13 +22,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from opq import _core
 from opq.graph import Dimension, Node
 from opq.model import Model
 from opq.moments import Moments, Vector, propagate
-from opq.quantization import BLOCK, QuantizedTensor
+from opq.quantization import QuantizedTensor
 from opq.reference.half_precision import round_to
 from opq.reference.tensor_section import Tensor
 from opq.reference.windows import place_windows, tap_shares
+from opq.threads import checked_threads
 
 _LARGEST_MISMATCH = 0.5  # of the median channel, in standard deviations
 
@@ -76,7 +78,7 @@ class Repairs:
             return
         scale = np.ones(len(weights)) if not scale_name else model.tensors[scale_name].astype(np.float64)
         bias = model.tensors[bias_name].astype(np.float64)
-        before = _row_sums(weights, np.ones((1, 1), dtype=np.float32), expected)
+        before = _row_sums(weights, np.ones(1, dtype=np.float32), expected)
         stated = model.moments.get(node.outputs[0])
         if stated is not None and _mismatch(scale * before.mean + bias, stated) > _LARGEST_MISMATCH:
             self._left_alone[name] = "its output's mean is not what its BatchNorm says"
@@ -116,7 +118,7 @@ class _Layer:
     def repair(self, name: str, tensor: QuantizedTensor) -> dict[str, Tensor]:
         """The tensors that change."""
         result: dict[str, Tensor] = {}
-        after = _row_sums(tensor.codes, tensor.channel_steps().reshape(-1, 1), self.expected)
+        after = _row_sums(tensor.codes, tensor.channel_steps().reshape(-1), self.expected)
         ratio = np.ones(len(self.scale))
         if self.scale_name or tensor.scale is not None:
             alive = (self.before.energy > 0.0) & (after.energy > 0.0)
@@ -140,16 +142,10 @@ class _RowSums(NamedTuple):
 
 
 def _row_sums(values: npt.NDArray[Any], steps: npt.NDArray[np.float32], expected: Vector) -> _RowSums:
-    """Of values * steps, a block of rows at a time."""
-    rows = values.reshape(len(values), -1)
-    steps = np.broadcast_to(steps, (len(rows), 1))
-    expected = np.broadcast_to(expected, rows.shape)
-    result = np.empty((2, len(rows)))
-    block = max(1, BLOCK // rows.shape[1])
-    for i in range(0, len(rows), block):
-        part = (rows[i : i + block] * steps[i : i + block]).astype(np.float64)
-        result[:, i : i + block] = np.einsum("ck,ck->c", part, part), np.einsum("ck,ck->c", part, expected[i : i + block])
-    return _RowSums(*result)
+    """Of values * steps, for values [output channels, ...] that are float32 weights or int8 codes, steps [1 or channels]."""
+    rows = np.require(values, None, ["C_CONTIGUOUS", "ALIGNED"]).reshape(len(values), -1)
+    steps = np.ascontiguousarray(np.broadcast_to(steps, len(rows)))
+    return _RowSums(*_core.row_sums(rows, steps, np.ascontiguousarray(expected), checked_threads(None)))
 
 
 def _input_means(mean: Vector, node: Node, shape: tuple[int, ...], input_shape: tuple[Dimension, ...]) -> Vector | None:

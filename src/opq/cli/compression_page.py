@@ -16,7 +16,8 @@ from opq.model import Model
 from opq.pareto import file_point, pareto_front
 from opq.plotting import draw_histogram, draw_layers, draw_pareto, inline_svg, layers_height, new_figure, report_page
 from opq.plotting.histogram import layer_weights
-from opq.quantization import QuantizedTensor, as_weights
+from opq.quantization import QuantizedTensor
+from opq.weights import as_weights
 
 _WIDTH = 13.0  # inches
 

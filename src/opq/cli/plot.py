@@ -11,7 +11,8 @@ from opq.compressed import CompressedModel, load
 from opq.model import Model
 from opq.plotting import check_picture, draw_histogram, draw_layers, layers_height, new_figure, save_figure
 from opq.plotting.histogram import LayerWeights, layer_weights
-from opq.quantization import QuantizedTensor, as_weights
+from opq.quantization import QuantizedTensor
+from opq.weights import as_weights
 
 _EPILOG = """\
 share of the error = squared error over squared weights of a layer, over the sum of that over the layers.

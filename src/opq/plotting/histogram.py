@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from opq.plotting.style import GREEN, GREY, INK, ORANGE, SKY, TEXT, TITLE, VERMILLION, label, plain
-from opq.quantization import QuantizedTensor, channel_scales
+from opq.quantization import QuantizedTensor
+from opq.weights import channel_scales
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
