@@ -1,15 +1,15 @@
 """Runs a graph with its activations as integers where their ranges are known, and products of codes and integers.
 
 Every value of the graph is float32 or held as integers on a grid. A value that has a range is held on that range's grid. A
-maximum, a view and a clamp of a value that is held are held on its grid. Everything else is float32. An average over a value
-that is held (averages.py) is computed from its integers.
+maximum and a clamp of a value that is held, without a range of their own, and every view of it are held on its grid. Everything
+else is float32. An average over a value that is held (averages.py) is computed from its integers.
 
 A layer (`layers.is_integer_layer`) multiplies integers: an input that is not held is put on a grid image by image, by its own
 range. All other nodes compute in float32, as in reference/execution.py, on the values that are held; those of a maximum, a
 view or a clamp are the same in either way.
 
-A layer takes in the nodes behind it, so that its sums are rounded once: an Add of the layer's value, if nothing else reads it,
-and another of the same shape; then one activation (Relu, Clip, LeakyRelu) likewise. Where both operands of an Add could take
+A Conv or Linear, compressed or not, takes in the nodes behind it: an Add of its value, if nothing else reads it, and another of
+the same shape; then one activation (Relu, Clip, LeakyRelu) likewise. Where both operands of an Add could take
 it in, the one made later does. An Add of two values of one shape that no layer takes in takes in an activation itself.
 """
 
@@ -40,9 +40,10 @@ _ACTIVATIONS = (*_CLAMPS, "LeakyRelu")
 
 @dataclass(frozen=True, eq=False)
 class _Open:
-    """A value that is not rounded yet: the sums of a layer, or of two values, and what has been taken in."""
+    """A value that can take in more: sums of a layer, or what a layer of floats or an Add makes; and what it has taken in."""
 
     start: Sums | Float32
+    is_layer: bool
     residual: Quantized | Array | None = None
     activation: Node | None = None
 
@@ -105,21 +106,24 @@ class _Run:
         if node.op in ("Conv", "Linear") and is_integer_layer(operands[1]):
             assert first is not None
             x = first if isinstance(first, Quantized) else self._by_image(first)
-            self._open[output] = _Open(sums(node, x, [None, *map(_operand, operands[1:])]))
+            self._open[output] = _Open(sums(node, x, [None, *map(_operand, operands[1:])]), is_layer=True)
         elif isinstance(first, Quantized) and is_average(node, first):
             self._values[output] = self._hold(output, average(node, first))
-        elif isinstance(first, Quantized) and node.op in (*_VIEWS, *_CLAMPS, "MaxPool") and output not in self._grids:
+        elif isinstance(first, Quantized) and (
+            node.op in _VIEWS or (node.op in (*_CLAMPS, "MaxPool") and output not in self._grids)
+        ):
             # None of them makes a value that is not on the grid, but for padding, which is never a maximum.
             result = rounded(evaluate(node, [_operand(first), *map(_operand, operands[1:])]))
             self._values[output] = Quantized(first.grid.quantize(result), first.grid)
         else:
             result = rounded(evaluate(node, [_operand(operand) for operand in operands]))
-            if (
-                node.op == "Add"
-                and result.dtype == np.float32
-                and len({value.shape for value in operands if value is not None}) == 1
-            ):
-                self._open[output] = _Open(result)
+            shapes = {operand.shape for operand in operands if operand is not None}
+            if node.op in ("Conv", "Linear"):
+                self._open[output] = _Open(result, is_layer=True)
+            elif node.op == "Add" and result.dtype == np.float32 and len(shapes) == 1:
+                self._open[output] = _Open(result, is_layer=False)
+            elif node.op in _VIEWS:
+                self._values[output] = result
             else:
                 self._values[output] = self._hold(output, result)
 
@@ -131,7 +135,7 @@ class _Run:
             a, b = node.inputs
             made = list(self._open)
             for name in sorted({a, b} & set(made), key=made.index, reverse=True):
-                if not isinstance(self._open[name].start, Sums):
+                if not self._open[name].is_layer:
                     continue
                 other = self._read(b if name == a else a) if a != b else None
                 if other is not None and not isinstance(other, QuantizedTensor) and other.shape == self._open[name].shape:
@@ -160,15 +164,15 @@ class _Run:
         start, residual, grid = value.start, value.residual, self._grids.get(name)
         if isinstance(start, Sums):
             clamp = clamp_of(value.activation, grid) if self._precision == "int8" and grid is not None else None
-            static = not start.by_image and (residual is None or isinstance(residual, Quantized))
+            static = not start.by_image and start.is_finite and (residual is None or isinstance(residual, Quantized))
             if grid is not None and clamp is not None and static:
                 return start.fixed(grid, cast("Quantized | None", residual), clamp)
             result = start.floats()
-            if residual is not None:
-                with np.errstate(over="ignore", invalid="ignore"):
-                    result = result + _float(residual)
         else:
             result = start
+        if residual is not None:
+            with np.errstate(over="ignore", invalid="ignore"):
+                result = result + _float(residual)
         if value.activation is not None:
             result = rounded(evaluate(value.activation, [result]))
         return self._hold(name, result)

@@ -5,8 +5,8 @@
 A layer takes part if its weight is quantized and 255 * (sum of |code|) of every channel is below 2^30: then 32-bit sums hold
 whatever 8-bit activations are. Its finish is one of two:
 
-* in fixed point (fixed_point.py), where input, output and residual are held on grids of 8 bits that are known before, and the
-  activation is a clamp;
+* in fixed point (fixed_point.py), where input, output and residual are held on grids of 8 bits that are known before, the
+  activation is a clamp, and scale and bias are finite;
 * in float32 elsewhere: v = fma(float(S), scale * scale_x, bias), v + residual, the activation, and the nearest q where the
   output is held. float(S) is rounded to nearest even.
 """
@@ -62,6 +62,11 @@ class Sums:
     grids: list[Grid]
     by_image: bool
     axis: int
+
+    @property
+    def is_finite(self) -> bool:
+        """Scale and bias are numbers."""
+        return bool(np.isfinite(self.scale).all() and np.isfinite(self.bias).all())
 
     def floats(self) -> Float32:
         """fma(float(S), float32(scale * scale_x), bias) in float32."""
