@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from opq import _core
-from opq.rate_aware import code_bits, prices
+from opq.code_bits import code_bits
+from opq.rate_aware import prices
 from opq.reference import passes
 from opq.reference.passes.lane_sums import BLOCK, LANES, lane_sum
 

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import opq
-from opq.rate_aware import code_bits, rate_aware
-from opq.reference.grouped.stream import layout
+from opq.code_bits import code_bits, group_size
+from opq.rate_aware import rate_aware
 from opq.reference.passes import nearest_codes
 from opq.weights import as_rows
 
@@ -18,7 +18,7 @@ def layer(seed, shape, levels):
     weights.reshape(-1)[::17] = 0
     rows = as_rows(weights, None, None)
     step = float(np.float32(np.abs(weights).max() / levels))
-    return rows, layout(shape)[1] or 1, step, nearest_codes(*rows, 0.7 * step, step, levels)
+    return rows, group_size(shape), step, nearest_codes(*rows, 0.7 * step, step, levels)
 
 
 SHAPES = st.sampled_from([(7, 30), (4, 6, 3, 3), (5, 8, 1, 1), (1, 3), (3, 2, 7, 7)])

@@ -17,10 +17,10 @@ from typing import get_args
 import numpy.typing as npt
 
 from opq import _core
+from opq.code_bits import group_size
 from opq.layer_allocation import LayerAllocation
 from opq.quantization import Float32, QuantizedTensor, Rounding
 from opq.rate_aware import rate_aware
-from opq.reference.grouped.stream import layout
 from opq.threads import checked_threads
 from opq.weights import as_rows, as_weights, channel_scales
 
@@ -43,7 +43,7 @@ def quantize(weights: npt.ArrayLike, layer: LayerAllocation, *, rounding: Roundi
     rows = as_rows(array, scale, layer.axis)
     codes = _core.nearest_codes(*rows, layer.threshold, layer.step, layer.levels, checked_threads(None))
     if rounding == "rate":
-        codes = rate_aware(codes, rows, layout(array.shape)[1] or 1, layer.step, layer.levels, layer.multiplier)
+        codes = rate_aware(codes, rows, group_size(array.shape), layer.step, layer.levels, layer.multiplier)
     return QuantizedTensor(codes.reshape(array.shape), layer.step, layer.levels, scale, None if scale is None else layer.axis)
 
 

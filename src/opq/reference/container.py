@@ -26,15 +26,15 @@ HEADER_BYTES = _HEADER.size
 def write_container(sections: Mapping[bytes, bytes], checksum: Checksum = crc32c) -> bytes:
     """The file that holds these sections, in the mapping's order."""
     position = _HEADER.size + _ENTRY.size * len(sections)
-    table, body = b"", b""
+    table, body = b"", []
     for kind, content in sections.items():
-        body += b"\0" * (-position % _ALIGNMENT)
+        body.append(b"\0" * (-position % _ALIGNMENT))
         position += -position % _ALIGNMENT
         table += _ENTRY.pack(kind, SECTIONS[kind], position, len(content), checksum(content), 0)
-        body += content
+        body.append(content)
         position += len(content)
     header = _HEADER.pack(MAGIC, *VERSION, len(sections), position, checksum(table), 0)[:28]
-    return header + struct.pack("<I", checksum(header)) + table + body
+    return b"".join([header, struct.pack("<I", checksum(header)), table, *body])
 
 
 def read_container(data: bytes | memoryview, checksum: Checksum = crc32c) -> dict[bytes, memoryview]:

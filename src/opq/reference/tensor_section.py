@@ -32,6 +32,7 @@ _MAX_TENSORS = 1_000_000
 _MAX_ELEMENTS = 1 << 36
 # Codes that a few bytes may declare, in one tensor as in all coded tensors together, and per byte more of them.
 _MAX_CODES, _CODES_PER_BYTE = 1 << 24, 512
+_BLOCK = 1 << 16  # codes that are counted at a time: a count makes 8 bytes of each
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,9 @@ def _shortest_stream(tensor: QuantizedTensor, encode: Encoder, most: int) -> tup
     The grouped stream is made first. A codec that cannot give less is not tried.
     """
     codes = np.ascontiguousarray(tensor.codes)
-    counts = np.bincount(codes.ravel().view(np.uint8), minlength=256)
+    counts = np.zeros(256, dtype=np.int64)
+    for begin in range(0, codes.size, _BLOCK):
+        counts += np.bincount(codes.reshape(-1)[begin : begin + _BLOCK].view(np.uint8), minlength=256)
     shares = counts[counts > 0] / codes.size
     least = {
         "grouped": 0,
