@@ -166,12 +166,18 @@ def magnitudes(weights: Float32, scale: Float32 | None, axis: int) -> Float32:
 def encode(weights: Float32, magnitude: Float32, threshold: float, step: float, levels: int) -> npt.NDArray[np.int8]:
     """The codes of `weights`, whose `magnitudes` are given; see the rules at the top of this module."""
     keep = magnitude > np.float32(threshold) if threshold > 0.0 else weights != 0
-    code = magnitude / np.float32(step)
-    np.rint(code, out=code)
-    np.clip(code, 1.0, np.float32(levels), out=code)
+    code = nearest_levels(magnitude, step, levels)
     code *= keep
     np.copysign(code, weights, out=code)
     return np.asarray(code, dtype=np.int8)
+
+
+def nearest_levels(magnitude: Float32, step: float, levels: int) -> Float32:
+    """clip(rint(magnitude / step), 1, levels) as float32 integers: the codes of survivors without their signs."""
+    code = magnitude / np.float32(step)
+    np.rint(code, out=code)
+    np.clip(code, 1.0, np.float32(levels), out=code)
+    return np.asarray(code)
 
 
 def quantize(weights: npt.ArrayLike, layer: LayerAllocation, *, rounding: Rounding = "nearest") -> QuantizedTensor:
