@@ -35,6 +35,7 @@ from opq.fixed_layer import FixedLayer
 from opq.model import Model
 from opq.onnx_import import load_onnx
 from opq.quantization import QuantizedTensor
+from opq.rounding import DenseTensors
 
 _CODEBOOK = ("step", "levels", "scale")
 
@@ -75,20 +76,23 @@ def fixed_compression(module: nn.Module) -> FixedCompression:
     return FixedCompression.of({name: projection.tensor() for name, _, _, projection in _projections(module)})
 
 
-def compressed(module: nn.Module, example: tuple[Tensor, ...] | None = None) -> CompressedModel:
+def compressed(
+    module: nn.Module, example: tuple[Tensor, ...] | None = None, *, dense: DenseTensors = "auto"
+) -> CompressedModel:
     """The compressed model of a module that was fixed: same masks and codebooks, codes of the weights as they are now.
 
     example  inputs, each a batch. With them, the module in evaluation mode goes through `torch.onnx` and the result has a graph
              that `opq.Session` runs, for any batch; BatchNorm becomes scales and biases of the layers before. Without, the
              result is a mapping with the names of `state_dict`.
+    dense    rounding of scales and biases in the file, as for `opq.compress`
 
     Raises ValueError where nothing was fixed, ImportError for an example where onnxscript is missing, and as `opq.load_onnx`
     and `opq.compress` do.
     """
     fixed = fixed_compression(module)
     if example is None:
-        return compress(_arrays(module), fixed=fixed)
-    return compress(_model(module, example), fixed=fixed)
+        return compress(_arrays(module), fixed=fixed, dense=dense)
+    return compress(_model(module, example), fixed=fixed, dense=dense)
 
 
 def save(module: nn.Module, path: str | os.PathLike[str], example: tuple[Tensor, ...] | None = None) -> None:
