@@ -19,7 +19,7 @@ SOURCES := $(shell find src cpp -type f -not -name '*.pyc') CMakeLists.txt pypro
 demo: $(VENV)/.installed
 	$(BIN)/python examples/demo.py
 
-test: $(VENV)/.installed
+test: $(VENV)/.installed $(VENV)/.frameworks
 	$(BIN)/python -m pytest
 
 lint: $(VENV)/.installed
@@ -58,6 +58,11 @@ $(VENV)/.packages: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'pip>=25.1,<27'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group dev
+	@touch $@
+
+# PyTorch and JAX, which only their adapters' tests and benchmarks/finetuning.py need: 3 GB to fetch, about a minute.
+$(VENV)/.frameworks: $(VENV)/.packages
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group frameworks
 	@touch $@
 
 $(VENV)/.installed: $(VENV)/.packages $(SOURCES)

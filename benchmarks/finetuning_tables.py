@@ -72,12 +72,16 @@ def _section(name: str, runs: Sequence[Mapping[str, Any]], recipe: Any) -> str:
     lines += [
         f"| Deep Compression | | | | | {size:,} | {published:.2f} | {published - published_before:+.2f} | |", "",
         _verdict(runs, keys, float(np.mean(dense))), "",
-        f"The same training at sparsity {100 * recipe.compared:g} % with masks or codebooks derived again from the trained"
-        " weights before every epoch but the first:", "", "| derived again | bytes | error after |", "|---|---|---|",
+        "The same training, with masks or codebooks derived again from the trained weights before every epoch but the first:",
+        "",
+        "| sparsity % | derived again | bytes | error after |", "|---|---|---|---|",
     ]  # fmt: skip
-    for label, key in (("nothing", str(recipe.compared)), *((key, key) for key in ("codebooks", "masks and codebooks"))):
-        rows = [run["rows"][key] for run in runs]
-        lines.append(f"| {label} | {_mean(rows, 'bytes'):,.0f} | {_spread([r['error'] for r in rows])} |")
+    for sparsity in recipe.compared:
+        for label in ("nothing", "codebooks", "masks and codebooks"):
+            key = str(sparsity) if label == "nothing" else f"{label}, {sparsity}"
+            rows = [run["rows"][key] for run in runs]
+            spread = _spread([row["error"] for row in rows])
+            lines.append(f"| {100 * sparsity:g} | {label} | {_mean(rows, 'bytes'):,.0f} | {spread} |")
     return "\n".join([*lines, ""])
 
 
