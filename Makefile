@@ -23,6 +23,9 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest
 
+test-frameworks: $(VENV)/.installed $(VENV)/.frameworks
+	$(BIN)/python -m pytest tests/test_torch.py tests/test_jax.py tests/test_finetuning.py
+
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -62,6 +65,11 @@ $(VENV)/.packages: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'pip>=25.1,<27'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group dev
+	@touch $@
+
+# PyTorch and JAX, which only their adapters' tests and benchmarks/finetuning.py need: 3 GB to fetch, about a minute.
+$(VENV)/.frameworks: $(VENV)/.packages
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group frameworks
 	@touch $@
 
 $(VENV)/.installed: $(VENV)/.packages $(SOURCES)

@@ -15,7 +15,9 @@ from opq.budget import Budget, Size, parse_budget
 from opq.compressed import CompressedModel
 from opq.costs import output_pixels
 from opq.errors import UnsupportedError
+from opq.fine_tuned import fine_tuned
 from opq.fitting import Problem, Progress, Ticker, fit
+from opq.fixed_compression import FixedCompression
 from opq.graph import Graph
 from opq.joint import JointProblem
 from opq.model import Model
@@ -50,6 +52,8 @@ def compress(
     rounding: Rounding | Literal["auto"] = "auto",
     repair: bool = True,
     calibration: Calibration | None = None,
+    fixed: FixedCompression | None = None,
+    weights: Mapping[str, npt.ArrayLike] | None = None,
     progress: Progress | None = None,
 ) -> CompressedModel:
     """Compress a network, or a mapping of arrays, from its weights alone.
@@ -81,6 +85,9 @@ def compress(
     calibration     inputs for a network, a mapping of names to arrays or several of them, from which the ranges of its
                     activations are taken: what sessions of precision "int8" and "int16" hold them on (docs/integers.md).
                     Without it they follow from BatchNorm's statistics, as far as the network has them
+    fixed           instead of a budget: masks and codebooks that were decided before (docs/finetuning.md). The model's weights
+                    take the nearest codewords; nothing is repaired, as scales and biases have been trained with the codes
+    weights         with `fixed`: trained tensors by name, in place of those of the model
     progress        called with a line of text at every stage
 
     The weights of Conv and Linear nodes are quantized; of a mapping, the float arrays of two or more dimensions. All else
@@ -92,6 +99,18 @@ def compress(
     where the size of the images is not known.
     """
     say = progress if progress is not None else lambda line: None
+    if fixed is not None:
+        decided = {"ratio": ratio, "size": size, "sparsity": sparsity, "macs": macs, "bits": bits, "mean_bits": mean_bits}
+        needless = next((word for word, value in decided.items() if value is not None), "skip" if skip else None)
+        if needless is not None:
+            raise ValueError(f"fixed has decided masks and codebooks: leave out {needless}")
+        check_dense(dense)
+        result = fine_tuned(*_contents(model), fixed, {} if weights is None else weights, dense)
+        result.encode(Ticker(say, "encoding"))
+        say(f"encoded: {result.file_bytes:,} bytes")
+        return result
+    if weights is not None:
+        raise ValueError("weights are trained tensors for masks and codebooks that are fixed: give fixed as well")
     problem, budget = set_up(
         model, ratio=ratio, size=size, sparsity=sparsity, macs=macs, bits=bits, mean_bits=mean_bits, skip=skip,
         channel_scale=channel_scale, distribution=distribution, dense=dense, rounding=rounding, repair=repair,
