@@ -1,5 +1,6 @@
 # make demo     set everything up, compress a real trained network, run it, compare
 # make test     set everything up and pass the tests
+# make test-frameworks  the adapters of PyTorch and JAX with the real ones: fetches 3 GB
 # make lint     ruff, mypy, clang-format
 # make bench    latency beside ONNX Runtime -> benchmarks/RESULTS.md
 # make sanitize tests of the core under the address and undefined-behaviour sanitizers, then the thread sanitizer
@@ -14,7 +15,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := $(shell find src cpp -type f -not -name '*.pyc') CMakeLists.txt pyproject.toml README.md
 
-.PHONY: demo test test-arm64 lint format bench sanitize fuzz docs clean
+.PHONY: demo test test-frameworks test-arm64 lint format bench sanitize fuzz docs clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed
@@ -67,7 +68,7 @@ $(VENV)/.packages: pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group dev
 	@touch $@
 
-# PyTorch and JAX, which only their adapters' tests and benchmarks/finetuning.py need: 3 GB to fetch, about a minute.
+# PyTorch and JAX, which only the tests of their adapters and benchmarks/finetuning.py need: 3 GB to fetch, about a minute.
 $(VENV)/.frameworks: $(VENV)/.packages
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group frameworks
 	@touch $@
