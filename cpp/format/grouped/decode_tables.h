@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <memory>
+#include <tuple>
 #include <vector>
 
 #include "format/grouped/parameters.h"
@@ -36,7 +37,9 @@ struct DecodeTables {
 
   explicit DecodeTables(Parameters parameters) : p(std::move(parameters)), patterns(grouped::patterns(p.group())) {
     places = p.places();
-    for (const int32_t scale : p.group_scale(places)) group_scale.push_back(static_cast<int16_t>(scale));
+    const std::vector<int32_t> scales = p.group_scale(places);
+    group_scale.assign(scales.begin(), scales.end());
+    std::tie(first_bucket, last_bucket) = p.bucket_range(scales);
     make_counts();
     make_masks();
     if (p.tokens > 1) make_tokens();
@@ -46,14 +49,6 @@ struct DecodeTables {
 
  private:
   void make_counts() {
-    const auto [least_group, most_group] = std::minmax_element(group_scale.begin(), group_scale.end());
-    int least_row = 0, most_row = 0;
-    if (!p.row_scale.empty()) {
-      const auto [least, most] = std::minmax_element(p.row_scale.begin(), p.row_scale.end());
-      least_row = *least, most_row = *most;
-    }
-    first_bucket = p.bucket(least_row, *least_group);
-    last_bucket = p.bucket(most_row, *most_group);
     counts.reset(new SlotTable[last_bucket - first_bucket + 1]);
     const CountFrequencies& frequencies = count_frequencies(p.group(), p.dispersion);
     for (int b = first_bucket; b <= last_bucket; ++b) {
