@@ -1,8 +1,10 @@
 # make demo     set everything up, compress a real trained network, run it, compare
 # make test     set everything up and pass the tests
+# make test-frameworks  the adapters of PyTorch and JAX with the real ones: fetches 3 GB
 # make lint     ruff, mypy, clang-format
 # make bench    latency beside ONNX Runtime -> benchmarks/RESULTS.md
 # make sanitize tests of the core under the address and undefined-behaviour sanitizers, then the thread sanitizer
+# make test-arm64  tests of the core for 64-bit ARM, cross-compiled and emulated; needs Debian or Ubuntu
 # make fuzz     the core's readers and engine under libFuzzer, FUZZ_SECONDS (60) per target; needs clang
 # make docs     API reference as HTML -> build/docs
 # Needs python3 (3.10 or newer) with venv, make, and a C++20 compiler; all else comes from the package index.
@@ -13,7 +15,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := $(shell find src cpp -type f -not -name '*.pyc') CMakeLists.txt pyproject.toml README.md
 
-.PHONY: demo test lint format bench sanitize fuzz docs clean
+.PHONY: demo test test-frameworks test-arm64 lint format bench sanitize fuzz docs clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed
@@ -21,6 +23,9 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest
+
+test-frameworks: $(VENV)/.installed $(VENV)/.frameworks
+	$(BIN)/python -m pytest tests/test_torch.py tests/test_jax.py tests/test_finetuning.py
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
@@ -42,6 +47,9 @@ docs: $(VENV)/.installed
 sanitize: $(VENV)/.packages
 	PYTHON=$(BIN)/python CXX=$(CXX) sh tools/sanitize.sh
 
+test-arm64: $(VENV)/.installed
+	PYTHON=$(BIN)/python sh tools/test_arm64.sh
+
 fuzz: $(VENV)/.installed
 	PYTHON=$(BIN)/python sh tools/fuzz.sh
 
@@ -58,6 +66,11 @@ $(VENV)/.packages: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'pip>=25.1,<27'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group dev
+	@touch $@
+
+# PyTorch and JAX, which only the tests of their adapters and benchmarks/finetuning.py need: 3 GB to fetch, about a minute.
+$(VENV)/.frameworks: $(VENV)/.packages
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group frameworks
 	@touch $@
 
 $(VENV)/.installed: $(VENV)/.packages $(SOURCES)

@@ -68,6 +68,13 @@ def kernels(rng):
     return np.clip(np.rint(values), -7, 7).astype(np.int8)
 
 
+def columns(rng, rows, width):
+    """Rows and columns of different density, columns of mostly one sign."""
+    values = rng.laplace(size=(rows, width)) * np.exp(rng.normal(size=(rows, 1))) * np.exp(rng.normal(size=width))
+    values = np.abs(values) * np.where(rng.random((rows, width)) < rng.random(width), -1, 1)
+    return np.clip(np.rint(values / 2), -7, 7).astype(np.int8)
+
+
 def test_kernels_use_mask_weights_and_neighbours():
     values = kernels(np.random.default_rng(0))
     p = fit.fit(values.ravel().astype(np.int64), *layout(values.shape))
@@ -78,10 +85,7 @@ def test_kernels_use_mask_weights_and_neighbours():
 
 
 def test_columns_use_scales_and_sign_shares():
-    rng = np.random.default_rng(0)
-    values = rng.laplace(size=(256, 512)) * np.exp(rng.normal(size=(256, 1))) * np.exp(rng.normal(size=512))
-    values = np.abs(values) * np.where(rng.random((256, 512)) < rng.random(512), -1, 1)
-    codes = np.clip(np.rint(values / 2), -7, 7).astype(np.int64)
+    codes = columns(np.random.default_rng(0), 256, 512).astype(np.int64)
     p = fit.fit(codes.ravel(), 512, 0)
     assert p.row_scale.size == 256
     assert p.column_scale.size == 512
@@ -126,6 +130,18 @@ def test_every_truncation_and_every_changed_byte(shape):
             refused += refused_by_both(data[:i] + bytes([value]) + data[i + 1 :], values.size, np.int16)
     assert refused > 2 * len(data)  # the final states and the end of the words are checked
     assert refused_by_both(data + b"\0", values.size, np.int16)
+
+
+@pytest.mark.parametrize("kind", ["columns", "kernels"])
+def test_changed_bytes_of_eight_lanes(kind):
+    """Of columns that are sorted, with a group that reaches beyond the row, and of kernels."""
+    rng = np.random.default_rng(6)
+    values = columns(rng, 140, 509) if kind == "columns" else np.concatenate([kernels(rng), kernels(rng)])
+    data = _core.encode_integers(values, 1)
+    assert values.size >= 1 << 16
+    assert not refused_by_both(data, values.size, np.int8)
+    for i in rng.integers(0, len(data), 12):
+        refused_by_both(data[:i] + bytes([data[i] ^ 1 << int(rng.integers(8))]) + data[i + 1 :], values.size, np.int8)
 
 
 @given(st.binary(max_size=300), st.integers(1, 700), st.sampled_from(TYPES))

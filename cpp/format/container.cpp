@@ -95,6 +95,9 @@ Container parse_container(Bytes file) {
     } else if (section.kind == "GRPH") {
       container.has_graph = true;
       container.graph = content;
+    } else if (section.kind == "ACTV") {
+      container.has_ranges = true;
+      container.ranges = content;
     } else if (section.kind != "REPT" && !(section.flags & kOptional)) {
       fail(name + " is unknown and needed: a newer opq is needed");
     }

@@ -10,7 +10,8 @@ struct Container {
   Bytes tensors;  // TENS
   Bytes data;     // DATA
   Bytes graph;    // GRPH; empty if absent
-  bool has_graph = false;
+  Bytes ranges;   // ACTV; empty if absent
+  bool has_graph = false, has_ranges = false;
 };
 
 // Throws Error(kFormat) unless `file` is exactly one valid file.

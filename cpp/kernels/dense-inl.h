@@ -2,8 +2,9 @@
 //
 //   acc[m][p] += weights[m / 3][k][m % 3] * panel[k][p],  k ascending
 //
-// Three rows and four vectors of pixels at a time: 12 sums + 3 weights + 1 panel vector are the 16 registers of AVX2,
-// and 7 loads feed 12 multiply-adds, so that the multiply-adds are the bound. A tile of 7 vectors is done as 4 + 3.
+// Three rows and as many vectors of pixels at a time as the registers hold sums for (V::kDenseVectors). Four are enough
+// for the multiply-adds to be the bound: 12 sums + 3 weights + 1 panel vector are the 16 registers of AVX2, and 7 loads
+// feed 12 multiply-adds. A tile of 7 vectors is then done as 4 + 3.
 #pragma once
 
 #include "kernels/kernels.h"
@@ -50,12 +51,22 @@ void dense_rows(int vectors, const float* weights, int depth, const float* panel
     case 4:
       return dense_rows<V>(SeqTo<4>(), weights, depth, panel, acc, first);
   }
+  if constexpr (V::kDenseVectors == 7) {
+    switch (vectors) {
+      case 5:
+        return dense_rows<V>(SeqTo<5>(), weights, depth, panel, acc, first);
+      case 6:
+        return dense_rows<V>(SeqTo<6>(), weights, depth, panel, acc, first);
+      case 7:
+        return dense_rows<V>(SeqTo<7>(), weights, depth, panel, acc, first);
+    }
+  }
 }
 
 template <class V>
 void dense_block(const DenseBlock& block, int rows, const float* panel, float* acc, int vectors, bool first) {
-  static_assert(kDenseRows == 3);
-  const int left = vectors > 4 ? (vectors + 1) / 2 : vectors, right = vectors - left;
+  static_assert(kDenseRows == 3 && (V::kDenseVectors == 4 || V::kDenseVectors == 7));
+  const int left = vectors > V::kDenseVectors ? (vectors + 1) / 2 : vectors, right = vectors - left;
   const float* weights = block.weights;
   for (int m = 0; m < rows; m += kDenseRows, acc += kDenseRows * kTile, weights += kDenseRows * block.depth) {
     dense_rows<V>(left, weights, block.depth, panel, acc, first);

@@ -6,14 +6,26 @@
 namespace opq {
 namespace {
 
+#if defined(__x86_64__)
+// These also tell whether the operating system saves the registers: __builtin_cpu_supports asks XGETBV.
+bool has_avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
+bool has_avx512() {
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+}
+#endif
+
 struct Supported {
-  const Kernels* sets[2];
+  const Kernels* sets[3];
   int count = 0;
 
   Supported() {
 #if defined(__x86_64__)
     __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) sets[count++] = &avx2_kernels;
+    if (has_avx2() && has_avx512()) sets[count++] = &avx512_kernels;
+    if (has_avx2()) sets[count++] = &avx2_kernels;
+#elif defined(__aarch64__)
+    sets[count++] = &neon_kernels;  // every 64-bit ARM has it
 #endif
     sets[count++] = &scalar_kernels;
   }

@@ -68,7 +68,7 @@ struct RowOutput {
 };
 
 struct Kernels {
-  const char* name;  // "scalar", "avx2"
+  const char* name;  // "scalar", "avx2", "avx512", "neon"
 
   // y[r * y_stride + p] = x[r * x_stride + p * step] for r in [0, rows), p in [0, n): one phase of a plane.
   void (*copy_rows)(const float* x, std::ptrdiff_t x_stride, std::ptrdiff_t step, float* y, std::ptrdiff_t y_stride,

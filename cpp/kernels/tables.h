@@ -1,4 +1,4 @@
-// The tables that exist in this build. Using avx2_kernels needs AVX2 and FMA.
+// The tables that exist in this build. Using one needs a machine that has its instructions (dispatch.cpp).
 #pragma once
 
 #include "kernels/kernels.h"
@@ -8,6 +8,9 @@ namespace opq {
 extern const Kernels scalar_kernels;
 #if defined(__x86_64__)
 extern const Kernels avx2_kernels;
+extern const Kernels avx512_kernels;
+#elif defined(__aarch64__)
+extern const Kernels neon_kernels;
 #endif
 
 }  // namespace opq

@@ -266,6 +266,11 @@ Network::Network(Bytes file, const Parallel& parallel) : file_bytes_(file.size()
   tensors_ = parse_tensors(container.tensors, container.data);
   has_graph_ = container.has_graph;
   if (has_graph_) graph_ = parse_graph(container.graph, tensors_);
+  if (container.has_ranges) {
+    if (!has_graph_)
+      throw Error(ErrorCode::kFormat, "section ACTV gives ranges to the values of a graph, there is none");
+    ranges_ = parse_ranges(container.ranges, graph_);
+  }
   Loader(*this, parallel).load();
 }
 

@@ -8,6 +8,7 @@
 #include "runtime/aligned_buffer.h"
 #include "runtime/graph.h"
 #include "runtime/layers.h"
+#include "runtime/ranges.h"
 
 namespace opq {
 
@@ -28,6 +29,8 @@ class Network {
   const Graph& graph() const { return graph_; }
   const std::vector<Tensor>& tensors() const { return tensors_; }  // without their payloads
 
+  const std::vector<Range>& ranges() const { return ranges_; }  // of activations, by ascending place
+
   // The weights of node i, a Conv or a Linear.
   const NodeWeights& weights(std::size_t node) const { return *weights_[node]; }
   // The elements of a raw tensor that nodes read as a value or that is a graph output; null for the others.
@@ -42,6 +45,7 @@ class Network {
 
   bool has_graph_ = false;
   Graph graph_;
+  std::vector<Range> ranges_;
   std::vector<Tensor> tensors_;
   std::vector<std::unique_ptr<NodeWeights>> weights_;  // by node
   std::vector<AlignedBuffer> constants_;               // by tensor

@@ -11,6 +11,7 @@ namespace {
 
 struct F32 {
   static constexpr int kLanes = 8;
+  static constexpr int kDenseVectors = 4;  // of 1 to 7 vectors, how many sums of 3 rows the registers hold
   float lane[kLanes];
 
   // Lane i becomes f(i).

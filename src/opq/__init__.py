@@ -11,6 +11,7 @@ from opq.codes import quantize
 from opq.compressed import CompressedModel, load
 from opq.compression import compress
 from opq.errors import BudgetError, FormatError, UnsupportedError
+from opq.fixed_compression import FixedCompression
 from opq.graph import Graph, Node, ValueInfo
 from opq.layer_allocation import Allocation, LayerAllocation
 from opq.model import Model
@@ -24,6 +25,7 @@ __all__ = [
     "Allocation",
     "BudgetError",
     "CompressedModel",
+    "FixedCompression",
     "FormatError",
     "Graph",
     "LayerAllocation",

@@ -15,11 +15,13 @@ import numpy.typing as npt
 from opq import _core
 from opq.atomic import write_atomically
 from opq.details import read_details
+from opq.errors import FormatError
 from opq.graph import Graph
 from opq.quantization import QuantizedTensor
 from opq.reference.checking import check
 from opq.reference.container import read_container, write_container
 from opq.reference.graph_section import read_graph, write_graph
+from opq.reference.ranges_section import Range, read_ranges, write_ranges
 from opq.reference.tensor_section import Progress, Tensor, TensorEntry, no_progress, read_tensors, write_tensors
 from opq.report import build_report
 from opq.source import FileSource, errors_named, read_source
@@ -32,12 +34,14 @@ class CompressedModel(Mapping[str, Tensor]):
 
     graph    the nodes, or None
     tensors  name -> QuantizedTensor, or an array that stayed dense
+    ranges   of activations, by the name of the value: a session of integer precision holds them on these
     details  what cannot be read off the tensors: dense bytes, budget, and each layer's threshold, predictions and error
     """
 
     graph: Graph | None
     tensors: Mapping[str, Tensor]
     details: Mapping[str, Any] = field(default_factory=dict)
+    ranges: Mapping[str, Range] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> Tensor:
         return self.tensors[name]
@@ -110,6 +114,8 @@ def to_bytes(model: CompressedModel, progress: Progress = no_progress) -> bytes:
     sections = {b"TENS": directory, b"DATA": data}
     if model.graph is not None:
         sections[b"GRPH"] = write_graph(model.graph)
+        if model.ranges:
+            sections[b"ACTV"] = write_ranges(model.ranges, model.graph)
     sections[b"REPT"] = json.dumps(model.details, separators=(",", ":")).encode()
     return write_container(sections, _core.crc32c)
 
@@ -118,12 +124,16 @@ def from_bytes(data: bytes | memoryview, progress: Progress = no_progress) -> Co
     """The model in an `.opq` file, whose bytes it keeps. Raises FormatError, saying what is wrong with it."""
     sections = read_container(data, _core.crc32c)
     tensors, entries = read_tensors(sections[b"TENS"], sections[b"DATA"], _decode, progress)
-    graph = None
+    graph, ranges = None, {}
     if b"GRPH" in sections:
         graph = read_graph(sections[b"GRPH"])
         check(graph, tensors)
+        if b"ACTV" in sections:
+            ranges = read_ranges(sections[b"ACTV"], graph)
+    elif b"ACTV" in sections:
+        raise FormatError("section 'ACTV' gives ranges to the values of a graph, and there is none")
     details = read_details(sections[b"REPT"]) if b"REPT" in sections else {}
-    model = CompressedModel(graph, tensors, details)
+    model = CompressedModel(graph, tensors, details, ranges)
     # What has been read is what it would write; loading need not encode again.
     model.__dict__["_file"], model.__dict__["entries"] = data, entries
     return model

@@ -10,17 +10,21 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
+from opq.activation_ranges import Calibration, ranges_from_data, ranges_from_moments
 from opq.budget import Budget, Size, parse_budget
 from opq.compressed import CompressedModel
 from opq.costs import output_pixels
 from opq.errors import UnsupportedError
+from opq.fine_tuned import fine_tuned
 from opq.fitting import Problem, Progress, Ticker, fit
+from opq.fixed_compression import FixedCompression
 from opq.graph import Graph
 from opq.joint import JointProblem
 from opq.model import Model
 from opq.problem import Distribution, bytes_problem, check_distribution, costs_of, fixed_codebooks, needs_histogram
 from opq.quantization import ChannelScale, Rounding
 from opq.reference.checking import check
+from opq.reference.ranges_section import Range
 from opq.reference.tensor_section import Tensor
 from opq.repair import Repairs
 from opq.rounding import DenseTensors, check_dense, round_dense
@@ -47,6 +51,9 @@ def compress(
     dense: DenseTensors = "auto",
     rounding: Rounding | Literal["auto"] = "auto",
     repair: bool = True,
+    calibration: Calibration | None = None,
+    fixed: FixedCompression | None = None,
+    weights: Mapping[str, npt.ArrayLike] | None = None,
     progress: Progress | None = None,
 ) -> CompressedModel:
     """Compress a network, or a mapping of arrays, from its weights alone.
@@ -75,6 +82,12 @@ def compress(
                     corrects, else "nearest": codes that save bits lean toward zero, which is what the corrections undo
     repair          correct scales and biases of the layers for what quantization does to their outputs, from the statistics of
                     the network's BatchNorms (`opq.repair`): nothing happens where it has none
+    calibration     inputs for a network, a mapping of names to arrays or several of them, from which the ranges of its
+                    activations are taken: what sessions of precision "int8" and "int16" hold them on (docs/integers.md).
+                    Without it they follow from BatchNorm's statistics, as far as the network has them
+    fixed           instead of a budget: masks and codebooks that were decided before (docs/finetuning.md). The model's weights
+                    take the nearest codewords; nothing is repaired, as scales and biases have been trained with the codes
+    weights         with `fixed`: trained tensors by name, in place of those of the model
     progress        called with a line of text at every stage
 
     The weights of Conv and Linear nodes are quantized; of a mapping, the float arrays of two or more dimensions. All else
@@ -86,9 +99,22 @@ def compress(
     where the size of the images is not known.
     """
     say = progress if progress is not None else lambda line: None
+    if fixed is not None:
+        decided = {"ratio": ratio, "size": size, "sparsity": sparsity, "macs": macs, "bits": bits, "mean_bits": mean_bits}
+        needless = next((word for word, value in decided.items() if value is not None), "skip" if skip else None)
+        if needless is not None:
+            raise ValueError(f"fixed has decided masks and codebooks: leave out {needless}")
+        check_dense(dense)
+        result = fine_tuned(*_contents(model), fixed, {} if weights is None else weights, dense)
+        result.encode(Ticker(say, "encoding"))
+        say(f"encoded: {result.file_bytes:,} bytes")
+        return result
+    if weights is not None:
+        raise ValueError("weights are trained tensors for masks and codebooks that are fixed: give fixed as well")
     problem, budget = set_up(
         model, ratio=ratio, size=size, sparsity=sparsity, macs=macs, bits=bits, mean_bits=mean_bits, skip=skip,
-        channel_scale=channel_scale, distribution=distribution, dense=dense, rounding=rounding, repair=repair, progress=say,
+        channel_scale=channel_scale, distribution=distribution, dense=dense, rounding=rounding, repair=repair,
+        calibration=calibration, progress=say,
     )  # fmt: skip
     factors = dict(layer_weight or {})
     names = [layer.name for layer in problem.layers]
@@ -132,6 +158,7 @@ def set_up(
     dense: DenseTensors = "auto",
     rounding: Rounding | Literal["auto"] = "auto",
     repair: bool = True,
+    calibration: Calibration | None = None,
     progress: Progress,
 ) -> tuple[Problem, Budget]:
     """What `compress` solves: the layers, measured, and the budget. Arguments and errors are those of `compress`."""
@@ -173,11 +200,25 @@ def set_up(
     if rounding == "auto":
         rounding = "nearest" if repairs is None or repairs.empty else "rate"
 
+    ranges = _ranges(model, calibration, progress)
+
     def finish(quantized: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
         repaired, done = (quantized, {}) if repairs is None else repairs.apply(quantized)
         return round_dense(graph, repaired, dense), done
 
-    return Problem(graph, tensors, weights, layers, dense_bytes, told, rounding, progress, finish), budget
+    return Problem(graph, tensors, weights, layers, dense_bytes, told, ranges, rounding, progress, finish), budget
+
+
+def _ranges(
+    model: Model | Mapping[str, npt.ArrayLike], calibration: Calibration | None, progress: Progress
+) -> dict[str, Range]:
+    """Of the activations."""
+    if calibration is not None:
+        if not isinstance(model, Model):
+            raise ValueError("calibration needs a network, not a mapping of arrays")
+        progress("running the network for the ranges of its activations")
+        return ranges_from_data(model, calibration)
+    return ranges_from_moments(model) if isinstance(model, Model) else {}
 
 
 def _scale_channels(problem: Problem, held: Sequence[bool]) -> Problem:

@@ -18,6 +18,7 @@ from opq.errors import BudgetError
 from opq.graph import Graph
 from opq.layer_allocation import LayerAllocation
 from opq.quantization import Float32, Rounding
+from opq.reference.ranges_section import Range
 from opq.reference.tensor_section import Tensor
 from opq.statistics import LayerStatistics
 
@@ -39,6 +40,7 @@ class Problem:
     tensors      by name, all that the file holds, the layers among them
     dense_bytes  4 for every float parameter of the input
     budget       what was asked for, as the report tells it
+    ranges       of activations, which the file holds
     finish       what is done to the tensors after quantization: it returns them, and by layer what repaired it or not
     """
 
@@ -48,6 +50,7 @@ class Problem:
     layers: Sequence[LayerStatistics]
     dense_bytes: int
     budget: Mapping[str, float]
+    ranges: Mapping[str, Range]
     rounding: Rounding
     say: Progress
     finish: Finish
@@ -73,7 +76,7 @@ class Problem:
         for name, what in repairs.items():
             details[name]["repair"] = what
         report = {"dense_bytes": self.dense_bytes, "budget": self.budget, "layers": details}
-        return CompressedModel(self.graph, tensors, report)
+        return CompressedModel(self.graph, tensors, report, self.ranges)
 
     def counted_bytes(self, layers: Sequence[LayerAllocation]) -> list[float]:
         """About what `model` takes for each layer, from counts of the codes: a small part of the time that encoding takes."""
@@ -82,7 +85,7 @@ class Problem:
     def bytes_besides(self) -> int:
         """About the bytes of a file that do not depend on the allocation: all but codes and their channels' scales."""
         dense, _ = self.finish({name: tensor for name, tensor in self.tensors.items() if name not in self.weights})
-        return CompressedModel(self.graph, dense).file_bytes
+        return CompressedModel(self.graph, dense, ranges=self.ranges).file_bytes
 
 
 def fit(problem: Problem, search: BytesProblem, target: float) -> CompressedModel:

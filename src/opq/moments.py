@@ -25,9 +25,9 @@ from opq.graph import Graph, Node
 Vector = npt.NDArray[np.float64]
 
 # The trapezoidal rule on a normal density up to 7 standard deviations: a kink, as Relu has, costs 2e-4 of one at most.
-_GRID = np.linspace(-7.0, 7.0, 281)
-_DENSITY = np.exp(-0.5 * _GRID**2)
-_DENSITY /= _DENSITY.sum()
+GRID = np.linspace(-7.0, 7.0, 281)
+DENSITY = np.exp(-0.5 * GRID**2)
+DENSITY /= DENSITY.sum()
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,9 +93,9 @@ def _concatenated(node: Node, inputs: list[Moments | None]) -> Moments | None:
 def _elementwise(function: Callable[[Vector], Vector], x: Moments) -> Moments | None:
     if x.variance is None:
         return None
-    values = function(x.mean[:, None] + np.sqrt(x.variance)[:, None] * _GRID)
-    mean = values @ _DENSITY
-    return Moments(mean, np.maximum(values**2 @ _DENSITY - mean**2, 0.0))
+    values = function(x.mean[:, None] + np.sqrt(x.variance)[:, None] * GRID)
+    mean = values @ DENSITY
+    return Moments(mean, np.maximum(values**2 @ DENSITY - mean**2, 0.0))
 
 
 def _number(node: Node, key: str) -> float:

@@ -59,7 +59,7 @@ class QuantizedTensor:
         step = np.float32(self.step)
         if self.scale is None or self.axis is None:
             return np.full((1,) * self.codes.ndim, step, dtype=np.float32)
-        return np.asarray(step * self.scale).reshape(_along(self.axis, self.codes.ndim))
+        return np.asarray(step * self.scale).reshape(along(self.axis, self.codes.ndim))
 
     def dequantize(self) -> Float32:
         """The weights as float32 of the same shape."""
@@ -92,5 +92,6 @@ class QuantizedTensor:
         return matmul(self, x, threads)
 
 
-def _along(axis: int, rank: int) -> tuple[int, ...]:
+def along(axis: int, rank: int) -> tuple[int, ...]:
+    """The shape in which a vector along `axis` broadcasts against an array of this rank."""
     return tuple(-1 if i == axis else 1 for i in range(rank))

@@ -64,6 +64,7 @@ def file_parts(model: CompressedModel, codes: dict[str, CodeBytes]) -> dict[str,
     parts["dense tensors"] = sum(entry.bytes for name, entry in entries.items() if name not in codes)
     parts["names and shapes"] = lengths.pop(b"TENS")
     parts["graph"] = lengths.pop(b"GRPH", 0)
+    parts["activation ranges"] = lengths.pop(b"ACTV", 0)
     parts["report"] = lengths.pop(b"REPT", 0)
     del lengths[b"DATA"]
     if lengths:

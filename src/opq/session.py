@@ -18,6 +18,8 @@ from opq.model import Model
 from opq.reference import execution
 from opq.reference.container import read_container
 from opq.reference.graph_section import read_graph
+from opq.reference.integer import execution as integer_execution
+from opq.reference.ranges_section import Range
 from opq.reference.tensor_section import Tensor
 from opq.source import FileSource, errors_named, read_source
 from opq.threads import checked_threads
@@ -42,6 +44,8 @@ class Session:
     offset    where the file lies in a larger blob, as for `opq.load`
     threads   worker threads, the caller included; may exceed the cores; default: the cores this process may use. The
               reference accepts it and computes as NumPy does.
+    precision "float32"; or "int8", "int16": activations as integers, products and sums exact (docs/integers.md). So far these
+              two are there in the reference only
     backend   "core" (compiled) or "reference" (NumPy, the definition). There is no fallback from one to the other.
 
     Raises FormatError for a damaged file, whatever the damage, and UnsupportedError for a file without a graph, OSError,
@@ -55,13 +59,19 @@ class Session:
         *,
         offset: int | None = None,
         threads: int | None = None,
+        precision: Literal["float32", "int8", "int16"] = "float32",
         backend: Literal["core", "reference"] = "core",
     ) -> None:
         if backend not in ("core", "reference"):
             raise ValueError(f'backend {backend!r} is unknown: expected "core" or "reference"')
+        if precision not in ("float32", "int8", "int16"):
+            raise ValueError(f'precision {precision!r} is unknown: expected "float32", "int8" or "int16"')
+        if precision != "float32" and backend == "core":
+            raise UnsupportedError(f'precision "{precision}" is there in the reference only: pass backend="reference"')
         self._threads = checked_threads(threads)
+        self._precision = precision
         self._backend = backend
-        self._graph, self._tensors, network = _opened(source, offset, backend, self._threads)
+        self._graph, self._tensors, self._ranges, network = _opened(source, offset, backend, self._threads)
         self._core = None if network is None else _core.Session(network, self._threads)
 
     @property
@@ -70,13 +80,18 @@ class Session:
         return self._threads
 
     @property
+    def precision(self) -> str:
+        """ "float32", "int8" or "int16"."""
+        return self._precision
+
+    @property
     def backend(self) -> str:
         """ "core" or "reference"."""
         return self._backend
 
     @property
     def instruction_set(self) -> str:
-        """The instruction set of the kernels in use: "avx2", "scalar", or "numpy" for the reference."""
+        """The instruction set of the kernels in use: "avx512", "avx2", "neon", "scalar", or "numpy" for the reference."""
         return self._core.isa if self._core is not None else "numpy"
 
     def get_inputs(self) -> list[Argument]:
@@ -104,6 +119,8 @@ class Session:
         arrays = self.checked_inputs(inputs)
         if self._core is not None:
             return self._core.run(arrays, wanted)
+        if self._precision != "float32":
+            return integer_execution.run(self._graph, self._tensors, self._ranges, self._precision, arrays, wanted)
         return execution.run(self._graph, self._tensors, arrays, wanted)
 
     def profile(self) -> list[dict[str, Any]]:
@@ -131,29 +148,29 @@ def checked_inputs(infos: Sequence[ValueInfo], inputs: Mapping[str, npt.ArrayLik
 
 def _opened(
     source: Source, offset: int | None, backend: str, threads: int
-) -> tuple[Graph, Mapping[str, Tensor], _core.Network | None]:
-    """Graph, tensors (for the reference) and network (for the core) of a source."""
+) -> tuple[Graph, Mapping[str, Tensor], Mapping[str, Range], _core.Network | None]:
+    """Graph, tensors and ranges of activations (for the reference), and network (for the core) of a source."""
     if isinstance(source, (CompressedModel, Model)):
         if offset is not None:
             raise ValueError(f"offset {offset!r}: a {type(source).__name__} has none, it is for files")
         model = CompressedModel(source.graph, source.tensors) if isinstance(source, Model) else source
-        return _runnable(model.graph), model.tensors, model.network if backend == "core" else None
+        return _runnable(model.graph), model.tensors, model.ranges, model.network if backend == "core" else None
     with errors_named(source, offset):
         return _opened_bytes(read_source(source, offset), backend, threads)
 
 
 def _opened_bytes(
     data: bytes | memoryview, backend: str, threads: int
-) -> tuple[Graph, Mapping[str, Tensor], _core.Network | None]:
+) -> tuple[Graph, Mapping[str, Tensor], Mapping[str, Range], _core.Network | None]:
     if backend == "reference":
         model = from_bytes(data)
-        return _runnable(model.graph), model.tensors, None
+        return _runnable(model.graph), model.tensors, model.ranges, None
     network = _core.Network(data, threads)  # checks the file, and decodes every tensor straight into its kernels' layout
     sections = read_container(data, _core.crc32c)
     if b"REPT" in sections:
         read_details(sections[b"REPT"])
     section = sections.get(b"GRPH")
-    return _runnable(None if section is None else read_graph(section)), {}, network
+    return _runnable(None if section is None else read_graph(section)), {}, {}, network
 
 
 def _runnable(graph: Graph | None) -> Graph:

@@ -31,18 +31,18 @@ class States {
     end_ = chunk.data() + chunk.size();
   }
 
-  // Decodes `count` symbols: range_of(i, slot) stores symbol i and returns frequency << 16 | start.
-  template <typename RangeOf>
-  void pop(std::size_t count, const RangeOf& range_of) {
+  // Decodes `count` symbols: advance(i, state) stores symbol i and returns the state behind it, before it takes a word.
+  template <typename Advance>
+  void pop(std::size_t count, const Advance& advance) {
     switch (lanes_) {
       case 8:
-        return pop_lanes<8>(count, range_of);
+        return pop_lanes<8>(count, advance);
       case 4:
-        return pop_lanes<4>(count, range_of);
+        return pop_lanes<4>(count, advance);
       case 2:
-        return pop_lanes<2>(count, range_of);
+        return pop_lanes<2>(count, advance);
       default:
-        return pop_lanes<1>(count, range_of);
+        return pop_lanes<1>(count, advance);
     }
   }
 
@@ -57,23 +57,29 @@ class States {
   Bytes rest() const { return {next_, end_}; }
 
  private:
-  template <int kLanes, typename RangeOf>
-  void pop_lanes(std::size_t count, const RangeOf& range_of) {
+  template <int kLanes, typename Advance>
+  void pop_lanes(std::size_t count, const Advance& advance) {
     uint32_t states[kLanes];
     std::copy_n(states_, kLanes, states);
-    const uint8_t* next = next_;
-    std::size_t i = 0;
+    const uint8_t* const words = next_;
+    const std::size_t available = static_cast<std::size_t>(end_ - next_) / 2;
+    std::size_t i = 0, taken = 0;
     // While every lane could take a word, no read needs a check.
-    for (; count - i >= kLanes && end_ - next >= 2 * kLanes; i += kLanes) {
+    for (; count - i >= kLanes && available - taken >= kLanes; i += kLanes) {
       for (int lane = 0; lane < kLanes; ++lane) {
-        const uint32_t state = advance(states[lane], i + lane, range_of);
-        const bool low = state < kLowest;
-        states[lane] = low ? state << 16 | load<uint16_t>(next) : state;
-        next += low ? 2 : 0;
+        const uint32_t state = advance(i + lane, states[lane]);
+        uint32_t longer = state << 16 | load<uint16_t>(words + 2 * taken);
+        asm("" : "+r"(longer));  // computed in any case: as a branch, it would often be mispredicted
+        uint32_t lowest = kLowest;
+        asm("" : "+g"(lowest));  // one comparison for what follows: with a constant, GCC makes two
+        const bool low = state < lowest;
+        taken += low;
+        states[lane] = low ? longer : state;
       }
     }
+    const uint8_t* next = words + 2 * taken;
     for (int lane = 0; i < count; ++i, lane = (lane + 1) % kLanes) {
-      uint32_t state = advance(states[lane], i, range_of);
+      uint32_t state = advance(i, states[lane]);
       if (state < kLowest) {
         if (end_ - next < 2) fail("a chunk ends too early");
         state = state << 16 | load<uint16_t>(next);
@@ -83,13 +89,6 @@ class States {
     }
     std::copy_n(states, kLanes, states_);
     next_ = next;
-  }
-
-  template <typename RangeOf>
-  static uint32_t advance(uint32_t state, std::size_t i, const RangeOf& range_of) {
-    const uint32_t slot = state & (kScale - 1);
-    const uint32_t range = range_of(i, slot);
-    return (range >> 16) * (state >> kScaleBits) + slot - (range & 0xFFFF);
   }
 
   int lanes_;

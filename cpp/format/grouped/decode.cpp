@@ -1,27 +1,49 @@
 #include <algorithm>
+#include <memory>
 #include <mutex>
-#include <numeric>
 
 #include "format/grouped/chunk_reader.h"
 #include "format/grouped/decode_tables.h"
 #include "format/grouped/grouped.h"
+#include "format/grouped/locate.h"
 #include "format/grouped/magnitudes.h"
 
 namespace opq {
 namespace grouped {
 namespace {
 
-// Working memory of one thread. The arrays by nonzero code have room behind the last one for a whole group, since every
-// group writes as much as it could hold and the next one overwrites what was too much.
-struct Scratch {
-  std::vector<uint8_t> counts, buckets;  // by group
-  std::vector<uint32_t> filled;          // groups that are not empty
-  std::vector<uint16_t> masks;           // by filled group
-  std::vector<uint32_t> positions;       // by nonzero code, in the chunk
-  std::vector<uint8_t> classes, tokens, negative;
-  std::vector<uint16_t> sign_frequency;
+// An array that grows to what is asked for, and keeps nothing then. A vector would set and copy its elements.
+template <typename T>
+class Buffer {
+ public:
+  // The first `size` elements, with room for a whole group behind them.
+  T* with_room(std::size_t size) {
+    if (capacity_ < size + kCopied) {
+      capacity_ = size + kCopied;
+      elements_.reset(new T[capacity_]);
+    }
+    return data();
+  }
+  T* data() const { return elements_.get(); }
+
+ private:
+  std::unique_ptr<T[]> elements_;
+  std::size_t capacity_ = 0;
 };
 
+// Working memory of one thread.
+struct Scratch {
+  Buffer<uint8_t> buckets;    // by group, from the first one that occurs
+  Buffer<uint32_t> filled;    // groups that are not empty, see decode_tables.h
+  Buffer<uint16_t> patterns;  // by filled group
+  // By nonzero code.
+  Buffer<uint32_t> positions;  // in the chunk
+  Buffer<uint8_t> token_classes, sign_classes, tokens, negative, different;
+  Buffer<uint32_t> magnitudes;  // where they have extra bits
+};
+
+// Decodes a chunk in passes over arrays. What is decoded is as good as random, so no loop branches on it more often
+// than can be helped: a mispredicted branch costs as much as decoding three symbols.
 class ChunkDecoder {
  public:
   ChunkDecoder(const DecodeTables& tables, Scratch& scratch, Bytes chunk, uint64_t first_row, std::size_t codes)
@@ -34,131 +56,99 @@ class ChunkDecoder {
   void decode(int64_t smallest, int64_t largest, T* codes) {
     pop_counts();
     pop_masks();
-    find_positions();
+    locate_codes();
     pop_tokens();
     const std::size_t raw_signs = pop_signs();
     uint16_t passengers[kMaxLanes];
     states_.finish(passengers);
     RawBits raw(passengers, p_.lanes(), states_.rest(), extra_ + raw_signs);
-    std::vector<uint32_t> magnitudes;
     if (extra_ > 0) {
-      magnitudes.resize(total_);
+      const uint8_t* const tokens = s_.tokens.data();
+      uint32_t* const magnitudes = s_.magnitudes.with_room(total_);
       for (std::size_t i = 0; i < total_; ++i) {
-        magnitudes[i] = least_of(s_.tokens[i]) + raw.take(extra_bits(s_.tokens[i]));
+        magnitudes[i] = least_of(tokens[i]) + raw.take(extra_bits(tokens[i]));
       }
     }
     raw.take_ones(raw_signs, s_.negative.data());
     raw.finish();
-    if (p_.sign_mode == SignMode::kKernel) resolve_references();
+    if (p_.sign_mode == SignMode::kKernel) {
+      std::swap(s_.negative, s_.different);
+      resolve_references(t_, filled_groups(), s_.different.data(), s_.negative.with_room(total_));
+    }
     std::fill_n(codes, codes_, T{0});
     if (extra_ > 0) {
-      place(codes, smallest, largest, magnitudes.data());
+      place(codes, smallest, largest, s_.magnitudes.data());
     } else {
-      for (std::size_t i = 0; i < total_; ++i) s_.tokens[i] = static_cast<uint8_t>(least_of(s_.tokens[i]));
-      place(codes, smallest, largest, s_.tokens.data());
+      place(codes, smallest, largest, s_.tokens.data());  // without extra bits a token is a magnitude
     }
   }
 
  private:
   void pop_counts() {
     const std::size_t width = p_.groups_per_row();
-    s_.counts.resize(groups_);
-    s_.buckets.resize(groups_);
+    uint8_t* const buckets = s_.buckets.with_room(groups_);
+    const int16_t* const group_scale = t_.group_scale.data();
+    const int16_t unit = static_cast<int16_t>(p_.scale_unit);
+    const int16_t first = static_cast<int16_t>(t_.first_bucket), last = static_cast<int16_t>(t_.last_bucket);
     for (std::size_t row = 0; row < rows_; ++row) {
       const int scale = p_.row_scale.empty() ? 0 : p_.row_scale[first_row_ + row];
-      uint8_t* buckets = s_.buckets.data() + row * width;
+      const int16_t base = static_cast<int16_t>(p_.base + unit * scale);
+      uint8_t* const of_row = buckets + row * width;
       for (std::size_t group = 0; group < width; ++group) {
-        buckets[group] = static_cast<uint8_t>(p_.bucket(scale, t_.group_scale[group]));
+        const int16_t bucket = static_cast<int16_t>(base + unit * group_scale[group]);
+        of_row[group] = static_cast<uint8_t>(std::clamp(bucket, first, last) - first);
       }
     }
-    const uint8_t* buckets = s_.buckets.data();
-    uint8_t* counts = s_.counts.data();
-    const SlotTable* tables = t_.counts.get();
-    const int first = t_.first_bucket;
-    states_.pop(groups_, [=](std::size_t i, uint32_t slot) {
-      const SlotTable& table = tables[buckets[i] - first];
-      const uint8_t count = table.symbol[slot];
-      counts[i] = count;
-      return table.range[count];
+    uint32_t* const filled = s_.filled.with_room(groups_);
+    const SlotTable* const tables = t_.counts.get();
+    std::size_t n = 0;
+    states_.pop(groups_, [=, &n](std::size_t i, uint32_t state) {
+      const uint32_t symbol = tables[buckets[i]].pop(state);
+      filled[n] = static_cast<uint32_t>(i << 8) | symbol;
+      n += count_of(symbol) > 0;
+      return state;
     });
-    total_ = std::accumulate(s_.counts.begin(), s_.counts.end(), std::size_t{0});
+    filled_ = n;
+    uint32_t total = 0;
+    for (std::size_t k = 0; k < n; ++k) total += count_of(filled[k]);
+    total_ = total;
     if (total_ > 0 && p_.tokens == 0) fail("nonzero codes without magnitudes");
   }
 
   void pop_masks() {
-    const int size = p_.group();
-    s_.filled.resize(groups_ + 1);
-    filled_ = 0;
-    for (std::size_t i = 0; i < groups_; ++i) {
-      s_.filled[filled_] = static_cast<uint32_t>(i);
-      filled_ += s_.counts[i] > 0;
-    }
-    s_.masks.resize(filled_);
-    const uint16_t* patterns[kMaxGroup + 1] = {};
-    for (int count = 1; count <= size; ++count) patterns[count] = masks(size, count).data();
-    const uint8_t* counts = s_.counts.data();
-    const uint32_t* groups = s_.filled.data();
-    uint16_t* result = s_.masks.data();
-    const SlotTable* tables = t_.masks.data();
-    states_.pop(filled_, [=](std::size_t i, uint32_t slot) {
-      const uint8_t count = counts[groups[i]];
-      const uint8_t index = tables[count].symbol[slot];
-      result[i] = patterns[count][index];
-      return tables[count].range[index];
+    const uint32_t* const filled = s_.filled.data();
+    uint16_t* const patterns = s_.patterns.with_room(filled_);
+    const SlotTable* const tables = t_.masks.get();
+    const uint16_t* const first_of = t_.patterns.first_of.data();
+    states_.pop(filled_, [=](std::size_t k, uint32_t state) {
+      const uint32_t count = count_of(filled[k]);
+      patterns[k] = static_cast<uint16_t>(first_of[count] + tables[count].pop(state));
+      return state;
     });
   }
 
-  // Runs use(k, row, group of the row) for every filled group k.
-  template <typename Use>
-  void for_filled(const Use& use) const {
-    const std::size_t width = p_.groups_per_row();
-    std::size_t row = 0, end = width;
-    for (std::size_t k = 0; k < filled_; ++k) {
-      const std::size_t group = s_.filled[k];
-      for (; group >= end; end += width) ++row;
-      use(k, row, group + width - end);
-    }
-  }
+  FilledGroups filled_groups() const { return {s_.filled.data(), s_.patterns.data(), filled_}; }
 
-  void find_positions() {
-    const std::size_t size = static_cast<std::size_t>(p_.group());
-    s_.positions.resize(total_ + kMaxGroup);
-    uint32_t* positions = s_.positions.data();
-    for_filled([&](std::size_t k, std::size_t row, std::size_t group) {
-      const uint32_t first = static_cast<uint32_t>(row * p_.row_length);
-      const uint32_t* places = t_.places.data() + group * size;
-      const auto& [bits, count] = t_.set_bits[s_.masks[k]];
-      for (std::size_t i = 0; i < size; ++i) positions[i] = first + places[bits[i]];
-      positions += count;
-    });
-    const uint32_t most = std::accumulate(s_.positions.data(), s_.positions.data() + total_, uint32_t{0},
-                                          [](uint32_t a, uint32_t b) { return std::max(a, b); });
-    if (total_ > 0 && most >= codes_) fail("a nonzero code beyond the end of its row or behind the last one");
+  void locate_codes() {
+    uint32_t* const positions = s_.positions.with_room(total_);
+    locate(t_, filled_groups(), {positions, s_.token_classes.with_room(total_), s_.sign_classes.with_room(total_)});
+    uint32_t last = 0;
+    for (std::size_t i = 0; i < total_; ++i) last = std::max(last, positions[i]);
+    if (total_ > 0 && last >= codes_) fail("a nonzero code beyond the end of its row or behind the last one");
   }
 
   void pop_tokens() {
-    s_.tokens.resize(total_);
+    uint8_t* const tokens = s_.tokens.with_room(total_);
     extra_ = 0;
     if (p_.tokens < 2) {
-      std::fill(s_.tokens.begin(), s_.tokens.end(), uint8_t{0});
+      std::fill_n(tokens, total_, uint8_t{0});
       return;
     }
-    s_.classes.resize(total_ + kMaxGroup);
-    uint8_t* classes = s_.classes.data();
-    for (std::size_t k = 0; k < filled_; ++k) {
-      const std::size_t group = s_.filled[k];
-      const uint8_t count = s_.counts[group];
-      std::memset(classes, t_.density_class[s_.buckets[group]] + t_.count_class[count], kMaxGroup);
-      classes += count;
-    }
-    const uint8_t* of = s_.classes.data();
-    uint8_t* tokens = s_.tokens.data();
-    const SlotTable* tables = t_.tokens.get();
-    states_.pop(total_, [=](std::size_t i, uint32_t slot) {
-      const SlotTable& table = tables[of[i]];
-      const uint8_t token = table.symbol[slot];
-      tokens[i] = token;
-      return table.range[token];
+    const uint8_t* const classes = s_.token_classes.data();
+    const SlotTable* const tables = t_.tokens.get();
+    states_.pop(total_, [=](std::size_t i, uint32_t state) {
+      tokens[i] = static_cast<uint8_t>(tables[classes[i]].pop(state));
+      return state;
     });
     if (p_.tokens > kDirectTokens) {
       for (std::size_t i = 0; i < total_; ++i) extra_ += static_cast<uint64_t>(extra_bits(tokens[i]));
@@ -167,60 +157,40 @@ class ChunkDecoder {
 
   // Returns the number of signs, the first ones, that are raw bits: all, or those that ride in the states.
   std::size_t pop_signs() {
-    s_.negative.resize(total_);
+    uint8_t* const negative = s_.negative.with_room(total_);
     if (p_.sign_mode == SignMode::kRaw) return total_;
-    s_.sign_frequency.resize(total_ + kMaxGroup);
-    uint16_t* into = s_.sign_frequency.data();
-    const std::size_t size = static_cast<std::size_t>(p_.group());
-    if (p_.sign_mode == SignMode::kKernel) {
-      for (std::size_t k = 0; k < filled_; ++k) {
-        const auto& reference = (*t_.ranked)[s_.masks[k]];
-        for (std::size_t i = 0; i < size; ++i) into[i] = t_.sign_frequency[reference[i].neighbours];
-        into += t_.set_bits[s_.masks[k]].count;
-      }
-    } else {
-      for_filled([&](std::size_t k, std::size_t, std::size_t group) {
-        const uint16_t* here = t_.place_frequency.data() + group * size;
-        const auto& [bits, count] = t_.set_bits[s_.masks[k]];
-        for (std::size_t i = 0; i < size; ++i) into[i] = here[bits[i]];
-        into += count;
-      });
-    }
+    const uint8_t* const classes = s_.sign_classes.data();
     const uint64_t riding = 16 * static_cast<uint64_t>(p_.lanes());
     const std::size_t raw = std::min<std::size_t>(total_, riding > extra_ ? riding - extra_ : 0);
-    const uint16_t* frequencies = s_.sign_frequency.data() + raw;
-    uint8_t* negative = s_.negative.data() + raw;
-    states_.pop(total_ - raw, [=](std::size_t k, uint32_t slot) {
-      const uint32_t frequency = frequencies[k], minus = slot < frequency;
-      negative[k] = static_cast<uint8_t>(minus);
-      const uint32_t plus_range = (kScale - frequency) << 16 | frequency;
-      return plus_range + (0 - minus) * (plus_range - (frequency << 16));  // frequency << 16 where minus
+    const uint16_t* const frequencies = t_.sign_frequency.data();
+    states_.pop(total_ - raw, [=](std::size_t i, uint32_t state) {
+      const uint32_t frequency = frequencies[classes[raw + i]], slot = slot_of(state);
+      const uint32_t share = frequency * (state >> kScaleBits);
+      const bool minus = slot < frequency;
+      negative[raw + i] = minus;
+      return minus ? share + slot : state - share - frequency;
     });
     return raw;
   }
 
-  // From "differs from its reference" to "is negative", in the order of the codes: the reference comes first.
-  void resolve_references() {
-    uint8_t* negative = s_.negative.data();
-    for (std::size_t k = 0; k < filled_; ++k) {
-      const int count = t_.set_bits[s_.masks[k]].count;
-      const auto& reference = (*t_.ranked)[s_.masks[k]];
-      for (int i = 1; i < count; ++i) negative[i] ^= negative[reference[i].rank];
-      negative += count;
-    }
-  }
-
+  // magnitudes: |code| - 1; the codes take their place, as signed numbers of the same width.
   template <typename T, typename M>
-  void place(T* codes, int64_t smallest, int64_t largest, const M* magnitudes) const {
-    int64_t least = 0, most = 0;
-    for (std::size_t i = 0; i < total_; ++i) {
-      const int64_t minus = s_.negative[i], magnitude = int64_t{magnitudes[i]} + 1;
-      const int64_t code = (magnitude ^ -minus) + minus;
-      least = std::min(least, code);
-      most = std::max(most, code);
-      codes[s_.positions[i]] = static_cast<T>(code);
+  void place(T* codes, int64_t smallest, int64_t largest, M* magnitudes) const {
+    const std::size_t total = total_;
+    const uint8_t* const negative = s_.negative.data();
+    M least = 0, most = 0;
+    for (std::size_t i = 0; i < total; ++i) {
+      const M minus = static_cast<M>(0 - negative[i]), size = static_cast<M>(magnitudes[i] + 1);
+      least = std::max<M>(least, size & minus);
+      most = std::max<M>(most, size & ~minus);
+      magnitudes[i] = static_cast<M>((size ^ minus) - minus);
     }
-    if (least < smallest || most > largest) fail("a code is larger than its levels");
+    if (-int64_t{least} < smallest || most > largest) fail("a code is larger than its levels");
+    const uint32_t* const positions = s_.positions.data();
+#pragma GCC unroll 4  // so few instructions take half as long again where they straddle two cache lines
+    for (std::size_t i = 0; i < total; ++i) {
+      codes[positions[i]] = static_cast<T>(static_cast<std::make_signed_t<M>>(magnitudes[i]));
+    }
   }
 
   const DecodeTables& t_;

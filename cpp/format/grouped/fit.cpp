@@ -5,6 +5,7 @@
 #include <bit>
 #include <mutex>
 #include <optional>
+#include <utility>
 
 #include "format/grouped/fit_costs.h"
 #include "format/grouped/fit_scales.h"
@@ -140,22 +141,31 @@ class Fit {
     return p;
   }
 
-  // Of [bucket][count][token + 1], where token 0 stands for the groups themselves.
-  using Histogram = std::vector<int64_t>;
-  std::size_t cell(int bucket, int count) const {
-    return (static_cast<std::size_t>(bucket) * (kMaxGroup + 1) + static_cast<std::size_t>(count)) *
-           static_cast<std::size_t>(tokens_ + 1);
-  }
+  // Of [bucket - first][count][token + 1], where token 0 stands for the groups themselves. Only of the buckets that
+  // occur: those of a small tensor are few, and all of them would take far longer to clear than its codes to count.
+  struct Histogram {
+    int first, last;
+    std::size_t tokens;
+    std::vector<int64_t> cells;
+
+    Histogram(std::pair<int, int> range, int token_count)
+        : first(range.first), last(range.second), tokens(static_cast<std::size_t>(token_count)) {
+      cells.resize(static_cast<std::size_t>(last - first + 1) * (kMaxGroup + 1) * (tokens + 1));
+    }
+    std::size_t at(int bucket, int count) const {
+      return (static_cast<std::size_t>(bucket - first) * (kMaxGroup + 1) + count) * (tokens + 1);
+    }
+  };
 
   Histogram count(const Parameters& p) const {
     const std::vector<uint32_t> places = p.places();
     const std::vector<int32_t> group_scale = p.group_scale(places);
     const int size = p.group();
     const uint32_t length = p.row_length, width = p.groups_per_row();
-    Histogram result(cell(kBuckets, 0));
+    Histogram result(p.bucket_range(group_scale), tokens_);
     std::mutex mutex;
     for_chunks(p, [&](const int32_t* values, uint64_t first, uint64_t rows) {
-      Histogram histogram(result.size());
+      Histogram histogram({result.first, result.last}, tokens_);
       for (uint64_t row = 0; row < rows; ++row) {
         const int32_t* codes = values + row * length;
         const int scale = p.row_scale.empty() ? 0 : p.row_scale[first + row];
@@ -169,13 +179,13 @@ class Fit {
             tokens[nonzeros] = static_cast<uint8_t>(token_of(magnitude - 1));  // of 0: overwritten by the next
             nonzeros += code != 0;
           }
-          int64_t* here = histogram.data() + cell(p.bucket(scale, group_scale[group]), nonzeros);
+          int64_t* here = histogram.cells.data() + histogram.at(p.bucket(scale, group_scale[group]), nonzeros);
           ++here[0];
           for (int i = 0; i < nonzeros; ++i) ++here[tokens[i] + 1];
         }
       }
       const std::lock_guard lock(mutex);
-      for (std::size_t i = 0; i < result.size(); ++i) result[i] += histogram[i];
+      for (std::size_t i = 0; i < result.cells.size(); ++i) result.cells[i] += histogram.cells[i];
     });
     return result;
   }
@@ -186,8 +196,8 @@ class Fit {
     const auto count_cost = [&](int dispersion) {
       const CountFrequencies& frequencies = count_frequencies(p.group(), dispersion);
       int64_t total = 0;
-      for (int b = 0; b < kBuckets; ++b) {
-        for (int c = 0; c <= p.group(); ++c) total += histogram[cell(b, c)] * cost(frequencies[b][c]);
+      for (int b = histogram.first; b <= histogram.last; ++b) {
+        for (int c = 0; c <= p.group(); ++c) total += histogram.cells[histogram.at(b, c)] * cost(frequencies[b][c]);
       }
       return total;
     };
@@ -217,7 +227,8 @@ class Fit {
     int64_t total = 0;
     for (int b = 0; b < kBuckets; ++b) {
       below[b] = total;
-      for (int c = 1; c <= p.group(); ++c) total += c * histogram[cell(b, c)];
+      if (b < histogram.first || b > histogram.last) continue;
+      for (int c = 1; c <= p.group(); ++c) total += c * histogram.cells[histogram.at(b, c)];
     }
     std::vector<uint8_t> result;
     for (int i = 1; i < classes; ++i) {
@@ -239,10 +250,10 @@ class Fit {
     }();
     const std::size_t size = static_cast<std::size_t>(tokens_);
     std::vector<int64_t> merged(p.classes() * size);
-    for (int b = 0; b < kBuckets; ++b) {
+    for (int b = histogram.first; b <= histogram.last; ++b) {
       for (int c = 1; c <= p.group(); ++c) {
-        const int64_t* from = histogram.data() + cell(b, c) + 1;
-        if (from[-1] == 0) continue;  // no group: most cells of a small tensor
+        const int64_t* from = histogram.cells.data() + histogram.at(b, c) + 1;
+        if (from[-1] == 0) continue;  // no group
         int64_t* to = merged.data() + (p.density_class(b) * p.count_classes + p.count_class(c)) * size;
         for (std::size_t s = 0; s < size; ++s) to[s] += from[s];
       }

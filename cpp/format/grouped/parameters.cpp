@@ -162,6 +162,16 @@ std::vector<int32_t> Parameters::group_scale(const std::vector<uint32_t>& places
   return result;
 }
 
+std::pair<int, int> Parameters::bucket_range(const std::vector<int32_t>& group_scale) const {
+  const auto [least_group, most_group] = std::minmax_element(group_scale.begin(), group_scale.end());
+  int least_row = 0, most_row = 0;
+  if (!row_scale.empty()) {
+    const auto [least, most] = std::minmax_element(row_scale.begin(), row_scale.end());
+    least_row = *least, most_row = *most;
+  }
+  return {bucket(least_row, *least_group), bucket(most_row, *most_group)};
+}
+
 void Parameters::mask_starts_of(int count, uint16_t* starts) const {
   const std::vector<uint16_t>& patterns = masks(group(), count);
   int8_t weights[kMaxPatterns] = {};

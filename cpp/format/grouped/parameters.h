@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "format/bytes.h"
@@ -60,6 +61,8 @@ struct Parameters {
     const int b = base + scale_unit * (row + group);
     return b < 0 ? 0 : b >= kBuckets ? kBuckets - 1 : b;
   }
+  // The lowest and the highest bucket of all rows and groups; group_scale as above.
+  std::pair<int, int> bucket_range(const std::vector<int32_t>& group_scale) const;
   int density_class(int bucket) const {
     int result = 0;
     for (const uint8_t boundary : boundaries) result += bucket >= boundary;

@@ -1,7 +1,6 @@
 #include "format/grouped/signs.h"
 
 #include <algorithm>
-#include <bit>
 #include <cstdlib>
 
 namespace opq::grouped {
@@ -43,34 +42,12 @@ References make_references(int group) {
   return result;
 }
 
-RankedReferences make_ranked_references(int group) {
-  RankedReferences result(std::size_t{1} << group);
-  for (unsigned mask = 0; mask < result.size(); ++mask) {
-    uint8_t rank = 0;
-    for (unsigned left = mask; left != 0; left &= left - 1, ++rank) {
-      const Reference& near = references(group)[mask][std::countr_zero(left)];
-      const unsigned before = mask & ((1u << near.place) - 1);
-      result[mask][rank] = {near.place < group ? static_cast<uint8_t>(std::popcount(before)) : rank, near.neighbours};
-    }
-  }
-  return result;
-}
-
 }  // namespace
 
 const References& references(int group) {
   static const auto tables = [] {
     std::array<References, kMaxGroup + 1> result;
     for (int g = kMinKernel; g <= kMaxGroup; ++g) result[g] = make_references(g);
-    return result;
-  }();
-  return tables[group];
-}
-
-const RankedReferences& ranked_references(int group) {
-  static const auto tables = [] {
-    std::array<RankedReferences, kMaxGroup + 1> result;
-    for (int g = kMinKernel; g <= kMaxGroup; ++g) result[g] = make_ranked_references(g);
     return result;
   }();
   return tables[group];

@@ -21,12 +21,4 @@ struct Reference {
 using References = std::vector<std::array<Reference, kMaxGroup>>;
 const References& references(int group);
 
-// [mask][k], for the k-th bit that is set.
-struct RankedReference {
-  uint8_t rank;        // of the reference among the bits that are set; its own where there is none
-  uint8_t neighbours;  // class, as above
-};
-using RankedReferences = std::vector<std::array<RankedReference, kMaxGroup>>;
-const RankedReferences& ranked_references(int group);
-
 }  // namespace opq::grouped

@@ -13,6 +13,7 @@ from opq.cli.sources import load_source
 from opq.cli.tables import print_json, progress, quiet
 from opq.compression import compress
 from opq.errors import BudgetError
+from opq.npz_io import load_npz
 from opq.quantization import Rounding
 from opq.rounding import DenseTensors
 from opq.weighting import Name
@@ -83,6 +84,12 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="codes nearest to the weights, or of the least error + lambda * bits (rate; for --ratio and --size)"
         " (default: %(default)s: rate where BatchNorm repairs what it does to the outputs)",
     )
+    parser.add_argument(
+        "--calibration",
+        metavar="FILE.npz",
+        help="inputs from which the ranges of activations are taken, for sessions of integer precision"
+        " (default: they follow from BatchNorm's statistics)",
+    )
     parser.add_argument("--report", help=".html page to write, with pictures; needs matplotlib")
     parser.add_argument("--quiet", action="store_true", help="no progress and no table")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
@@ -103,7 +110,8 @@ def run(args: argparse.Namespace) -> int:
         result = compress(
             source, ratio=args.ratio, size=args.size, sparsity=args.sparsity, macs=args.macs, bits=args.bits,
             mean_bits=args.mean_bits, weighting=args.weighting, skip=args.skip, channel_scale=args.channel_scale,
-            dense=args.dense, rounding=args.rounding, repair=not args.no_repair, progress=say,
+            dense=args.dense, rounding=args.rounding, repair=not args.no_repair,
+            calibration=None if args.calibration is None else load_npz(args.calibration), progress=say,
         )  # fmt: skip
     except BudgetError:  # about the options
         raise

@@ -10,7 +10,7 @@ from opq.reference.crc32c import crc32c
 
 MAGIC = b"\x89OPQ\r\n\x1a\n"
 VERSION = (1, 0)
-SECTIONS = {b"TENS": 0, b"DATA": 0, b"GRPH": 0, b"REPT": 1}  # kind -> flags
+SECTIONS = {b"TENS": 0, b"DATA": 0, b"GRPH": 0, b"ACTV": 1, b"REPT": 1}  # kind -> flags
 CHECKSUM_BYTES = 4  # of the header, of the section table, of every section
 _OPTIONAL = 1
 _MAX_SECTIONS = 64

@@ -13,7 +13,7 @@ from opq.reference.operands import Array
 from opq.reference.operators import evaluate
 from opq.reference.tensor_section import Tensor
 
-__all__ = ["check", "run"]
+__all__ = ["check", "checked_inputs", "dense", "rounded", "run"]
 
 
 def run(
@@ -30,7 +30,7 @@ def run(
     Raises ValueError, naming the input or node, when something does not fit.
     """
     wanted = [value.name for value in graph.outputs] if outputs is None else list(outputs)
-    values: dict[str, Tensor] = {**tensors, **_checked_inputs(graph.inputs, inputs)}
+    values: dict[str, Tensor] = {**tensors, **checked_inputs(graph.inputs, inputs)}
     made = set(values) | {name for node in graph.nodes for name in node.outputs}
     for name in wanted:
         if name not in made:
@@ -45,7 +45,7 @@ def run(
             readers[name] -= 1
             if name and not readers[name]:
                 values.pop(name, None)
-    return [_dense(values[name]) for name in wanted]
+    return [dense(values[name]) for name in wanted]
 
 
 def rounded(result: Array) -> Array:
@@ -56,11 +56,13 @@ def rounded(result: Array) -> Array:
         return result.astype(np.float32)
 
 
-def _dense(value: Tensor) -> Array:
+def dense(value: Tensor) -> Array:
+    """A copy of a value as an array."""
     return np.array(value, order="C") if isinstance(value, np.ndarray) else value.dequantize()
 
 
-def _checked_inputs(expected: Sequence[ValueInfo], inputs: Mapping[str, Array]) -> dict[str, Array]:
+def checked_inputs(expected: Sequence[ValueInfo], inputs: Mapping[str, Array]) -> dict[str, Array]:
+    """`inputs` as they are; ValueError, naming the input, unless they are those that are expected."""
     unknown = set(inputs) - {value.name for value in expected}
     if unknown:
         raise ValueError(f"there is no input {min(unknown)!r}")

@@ -158,6 +158,9 @@ def decode_chunk(data: bytes | memoryview, tables: Tables, first_row: int, codes
         here = counts[filled] == count
         mask[filled[here]] = masks(p.group, count)[index[here]]
     nonzero = (mask[:, None] >> np.arange(p.group) & 1).astype(bool)
+    beyond = tables.places == p.row_length
+    if nonzero.reshape(-1, *tables.places.shape)[:, beyond].any():
+        raise FormatError("grouped codes: a nonzero code beyond the end of its row")
     total = int(counts.sum())
     if total and not p.tokens:
         raise FormatError("grouped codes: nonzero codes without magnitudes")
@@ -202,9 +205,6 @@ def decode_chunk(data: bytes | memoryview, tables: Tables, first_row: int, codes
     rows = -(-codes.size // p.row_length)
     padded = np.zeros((rows, p.row_length + 1), dtype=np.int64)
     target = grouped.reshape(rows, *tables.places.shape)
-    beyond = tables.places == p.row_length
-    if target[:, beyond].any():
-        raise FormatError("grouped codes: a nonzero code beyond the end of its row")
     padded[:, tables.places[~beyond]] = target[:, ~beyond]
     flat = padded[:, :-1].ravel()
     if flat[codes.size :].any():

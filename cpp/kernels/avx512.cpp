@@ -1,0 +1,11 @@
+// The kernels for x86-64 with AVX-512 (F, BW, DQ, VL). Compiled for it, so it includes no header with inline functions
+// that another file could share.
+#include "kernels/table-inl.h"
+#include "kernels/tables.h"
+#include "simd/vec_avx512.h"
+
+namespace opq {
+
+constinit const Kernels avx512_kernels = make_kernels<F32>("avx512");
+
+}  // namespace opq

@@ -1,0 +1,10 @@
+// The kernels for 64-bit ARM. NEON is part of the architecture, so this file needs no flags.
+#include "kernels/table-inl.h"
+#include "kernels/tables.h"
+#include "simd/vec_neon.h"
+
+namespace opq {
+
+constinit const Kernels neon_kernels = make_kernels<F32>("neon");
+
+}  // namespace opq

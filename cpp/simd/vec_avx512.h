@@ -1,0 +1,42 @@
+// F32: 8 float lanes in one 256-bit register, for AVX-512 with its VL extension. vec_scalar.h defines what each
+// operation means.
+//
+// 256 bits, since what AVX-512 brings to these kernels is not width: 32 registers instead of 16, and masks for the ends
+// of rows. A sparse row is one chain of multiply-adds per output, so a tile of 56 pixels in four 512-bit registers
+// would wait for the four cycles that each link takes, and seven 256-bit registers take as long.
+//
+// Included by one .cpp file, compiled for AVX-512. Everything has internal linkage, so that the linker can never choose
+// one of these functions for a machine without it.
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstdint>
+
+namespace opq {
+namespace {
+
+struct F32 {
+  static constexpr int kLanes = 8;
+  static constexpr int kDenseVectors = 7;  // 3 x 7 sums + 3 weights + 1 input of 32 registers
+  __m256 raw;
+
+  static F32 zero() { return {_mm256_setzero_ps()}; }
+  static F32 set(float x) { return {_mm256_set1_ps(x)}; }
+  static F32 load(const float* p) { return {_mm256_loadu_ps(p)}; }
+  static F32 load_n(const float* p, int n) { return {_mm256_maskz_loadu_ps(first(n), p)}; }
+  static F32 load_i8(const int8_t* p) {
+    const __m128i codes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p));
+    return {_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(codes))};
+  }
+  void store(float* p) const { _mm256_storeu_ps(p, raw); }
+  void store_n(float* p, int n) const { _mm256_mask_storeu_ps(p, first(n), raw); }
+
+ private:
+  static __mmask8 first(int n) { return static_cast<__mmask8>((1 << n) - 1); }  // the first n lanes
+};
+
+#include "simd/vec_256-inl.h"
+
+}  // namespace
+}  // namespace opq

@@ -1,0 +1,100 @@
+"""What the compiler made of the kernels: no function that another file could share, and inner loops without detours."""
+
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+OBJECTS = f"build/cp{sys.version_info.major}{sys.version_info.minor}-*/CMakeFiles/opq.dir/cpp/kernels"
+SETS = {"x86_64": ["scalar", "avx2", "avx512"], "aarch64": ["scalar", "neon"]}.get(platform.machine(), ["scalar"])
+VECTOR_SETS = {"avx2": [1, 2, 3, 4], "avx512": [1, 2, 3, 4, 5, 6, 7]}  # by set: vectors of a dense block's loops
+
+# What a loop of a kernel may call on a machine that has no instruction for it.
+C_FUNCTIONS = {"memcpy", "memset", "fmaf", "sqrtf", "_GLOBAL_OFFSET_TABLE_"}
+
+
+def tool(name):
+    path = shutil.which(name)
+    if path is None:
+        pytest.skip(f"{name} is missing: install binutils")
+    return path
+
+
+def object_of(isa):
+    found = sorted(Path(__file__).parent.parent.glob(f"{OBJECTS}/{isa}.cpp.o"), key=lambda path: path.stat().st_mtime)
+    if not found:
+        pytest.skip(f"no {isa}.cpp.o under build/: opq was not built here")
+    return found[-1]
+
+
+@pytest.mark.parametrize("isa", SETS)
+def test_a_set_of_kernels_defines_its_table_and_nothing_else(isa):
+    """A function of a header, compiled for a newer machine, could be the one copy that the linker keeps for all files."""
+    lines = subprocess.run([tool("nm"), "-C", object_of(isa)], capture_output=True, text=True, check=True).stdout.splitlines()
+    kinds = [(kind, name) for kind, name in (line[17:].split(" ", 1) for line in lines) if kind not in "tr"]
+    undefined = {name for kind, name in kinds if kind == "U"}
+    assert [(kind, name) for kind, name in kinds if kind != "U"] == [("D", f"opq::{isa}_kernels")]
+    assert undefined <= C_FUNCTIONS
+
+
+def straight_loops(isa, function):
+    """The loops without a branch inside, of the functions whose names begin so: lists of (operation, operands)."""
+    command = [tool("objdump"), "--disassemble", "--demangle", "--no-show-raw-insn", object_of(isa)]
+    listing = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    inside, code, found = False, [], []
+    for line in listing.splitlines():
+        if line.endswith(">:"):
+            inside, code = re.search(rf"<(void )?opq::{function}\b", line) is not None, []
+        instruction = re.fullmatch(r" *([0-9a-f]+):\t(\S+) *(.*)", line)
+        if not inside or instruction is None:
+            continue
+        address, operation, operands = int(instruction[1], 16), instruction[2], instruction[3]
+        code.append((address, operation, operands))
+        target = re.match(r"([0-9a-f]+) <", operands)
+        if operation[0] != "j" or target is None:
+            continue
+        body = [each for each in code if each[0] >= int(target[1], 16)]
+        if body and len(body) < len(code) and not any(operation[0] == "j" for _, operation, _ in body[:-1]):
+            found.append([each[1:] for each in body])
+    return found
+
+
+def count(loop, operation):
+    return sum(name.startswith(operation) for name, _ in loop)
+
+
+def stores(loop):
+    """Moves to memory: the last operand is an address."""
+    return [each for each in loop if each[0].startswith(("mov", "vmov", "push")) and each[1].endswith(")")]
+
+
+@pytest.mark.parametrize("isa", [isa for isa in SETS if isa in VECTOR_SETS])
+def test_the_sparse_loops_are_loads_and_multiply_adds(isa):
+    """Two pairs at a time (sparse-inl.h): per pair a broadcast, and a multiply-add from memory per vector of pixels."""
+    vectors = set()
+    for loop in straight_loops(isa, "sparse_(rows|block)"):
+        fused = [operands for name, operands in loop if name.startswith("vfmadd")]
+        if count(loop, "vbroadcastss") != 2 or len(fused) < 2:
+            continue
+        assert stores(loop) == []
+        assert all("(" in operands for operands in fused)
+        assert len(loop) <= len(fused) + 20  # so that the loads stay the bound
+        vectors.add(len(fused) // 2)
+    assert vectors == {1, 2, 3, 4, 5, 6, 7}
+
+
+@pytest.mark.parametrize(("isa", "expected"), [(isa, VECTOR_SETS[isa]) for isa in SETS if isa in VECTOR_SETS])
+def test_the_dense_loops_are_bound_by_the_multiply_adds(isa, expected):
+    """Three rows at a time (dense-inl.h): 3 v multiply-adds with v + 3 loads, a count and two pointers."""
+    vectors = []
+    for loop in straight_loops(isa, "dense_rows"):
+        fused = count(loop, "vfmadd")
+        assert stores(loop) == []
+        assert sum(name[0] == "v" and "(" in operands for name, operands in loop) == fused // 3 + 3
+        assert len(loop) <= fused + fused // 3 + 3 + 4
+        vectors.append(fused // 3)
+    assert sorted(vectors) == expected
