@@ -45,7 +45,8 @@ class FixedCompression(Mapping[str, FixedLayer]):
     def of(cls, model: Mapping[str, Any]) -> FixedCompression:
         """Masks and codebooks of the quantized tensors of a compressed model, or of any mapping; what is dense stays free.
 
-        Channel scales are those of the model: where `opq.compress` repaired them, the repaired ones.
+        Channel scales are those of the model: where `opq.compress` repaired them, the repaired ones. Its repairs fit the codes
+        that the weights project to only if these were the nearest: `rounding="nearest"`.
 
         Raises ValueError, naming the layer, for a channel scale that is not positive, and where nothing is quantized.
         """
