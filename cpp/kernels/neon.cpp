@@ -1,4 +1,4 @@
-// The kernels for 64-bit ARM. NEON is part of the architecture, so this file needs no flags.
+// The kernels for 64-bit ARM. NEON is part of the architecture: the flags in CMakeLists.txt are for speed only.
 #include "kernels/table-inl.h"
 #include "kernels/tables.h"
 #include "simd/vec_neon.h"
