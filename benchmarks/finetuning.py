@@ -13,7 +13,6 @@ import copy
 import json
 import math
 import multiprocessing
-import os
 import sys
 import time
 from dataclasses import dataclass
@@ -151,7 +150,6 @@ def measure(task: tuple[str, int]) -> None:
     path = RESULTS / f"{name}-{seed}.json"
     if path.exists():
         return
-    os.nice(10)
     recipe, trainer = RECIPES[name], Trainer(seed)
     dense = recipe.network()
     started = time.perf_counter()
