@@ -1,5 +1,7 @@
 """The rules of the codes, against a scalar loop that follows them word by word."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import opq
+from opq.codes import relative_error
 from opq.layer_allocation import LayerAllocation
 from opq.reference.half_precision import exact_half
 from opq.reference.passes import nearest_codes
@@ -97,3 +100,22 @@ def test_input_arrays_stay_as_they_are():
     opq.quantize(w, opq.allocate({"w": w}, ratio=9)["w"])
     opq.compress({"w": w}, ratio=5)
     np.testing.assert_array_equal(w, before)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("rounding", ["nearest", "rate"])
+def test_the_channel_axis_may_be_any(axis, rounding):
+    """Scales, statistics and codes are those of the layer with its channels first."""
+    w = np.random.default_rng(0).laplace(size=(40, 30, 20)).astype(np.float32) * np.float32(2.0) ** np.arange(
+        20, dtype=np.float32
+    )
+    first = np.moveaxis(w, axis, 0)
+    layer, expected = (opq.allocate({"w": x}, ratio=12, axis=a)["w"] for x, a in ((w, axis), (first, 0)))
+    assert layer.step == pytest.approx(expected.step, rel=1e-6)  # sums in another order
+    layer = replace(layer, step=expected.step, threshold=expected.threshold, multiplier=expected.multiplier)
+    found, codes = opq.quantize(w, layer, rounding=rounding), opq.quantize(first, expected, rounding=rounding)
+    np.testing.assert_array_equal(found.scale, codes.scale)
+    assert found.axis == axis
+    if rounding == "nearest":  # the groups of rate-aware codes lie elsewhere
+        np.testing.assert_array_equal(np.moveaxis(found.codes, axis, 0), codes.codes)
+    assert relative_error(w, found) == pytest.approx(relative_error(first, codes), rel=0.02)
