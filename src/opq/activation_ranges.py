@@ -5,8 +5,8 @@ A range ends where mean and five standard deviations of its widest channel end, 
     lo = min over c of f(mean_c - 5 deviation_c),  hi = max over c of f(mean_c + 5 deviation_c)
 
 The moments come from BatchNorm's statistics (`opq.moments`): no data is needed. Or from the network's own values on inputs
-that the user gives (`calibration`): then a range also ends at the largest value that was seen. Ranges of least squared error
-are narrower, and worse: what they clip belongs to a few channels, which lose it always.
+that the user gives (`calibration`): then a range also ends at the largest value that was seen. A range of least squared error
+would be narrower; what it clips belongs to a few channels, which would lose it always.
 """
 
 from __future__ import annotations
@@ -73,20 +73,19 @@ def ranges_from_data(model: Model, calibration: Calibration) -> dict[str, Range]
         raise ValueError("calibration has no inputs: expected a mapping of input names to arrays, or several of them")
     ranges: dict[str, Range] = {}
     for name, source, activation in held:
-        if seen[source].count:
+        if seen[source].count and seen[name].count:
             lo, hi = _spread(*seen[source].moments(), activation)
             _add(ranges, name, max(lo, seen[name].least), min(hi, seen[name].most))
     return ranges
 
 
 class _Seen:
-    """Moments by channel, axis 1, and the extremes of a value over inputs."""
+    """Moments by channel, axis 1, and the extremes of a value over inputs. Of all elements together where that axis varies."""
 
     def __init__(self) -> None:
         self.count = 0
         self.least, self.most = np.inf, -np.inf
-        self._sum: Any = 0.0
-        self._square: Any = 0.0
+        self._sums = np.zeros((2, 0))  # of x and x^2, by channel
 
     def add(self, values: npt.NDArray[Any]) -> None:
         """One more array of it. Values that are no float32 numbers, or not finite, do not count."""
@@ -95,15 +94,19 @@ class _Seen:
         channels = values.shape[1] if values.ndim > 1 else 1
         rows = np.moveaxis(values.reshape(-1, 1) if values.ndim < 2 else values, 1, 0).reshape(channels, -1)
         wide = rows.astype(np.float64)
-        self.count += wide.shape[1]
-        self._sum = self._sum + wide.sum(axis=1)
-        self._square = self._square + np.einsum("ck,ck->c", wide, wide)
+        sums, count = np.array([wide.sum(axis=1), np.einsum("ck,ck->c", wide, wide)]), wide.shape[1]
+        if self.count and sums.shape != self._sums.shape:
+            sums, count = sums.sum(axis=1, keepdims=True), wide.size
+            self.count *= self._sums.shape[1]
+            self._sums = self._sums.sum(axis=1, keepdims=True)
+        self._sums = sums + (self._sums if self.count else 0.0)
+        self.count += count
         self.least, self.most = min(self.least, float(values.min())), max(self.most, float(values.max()))
 
     def moments(self) -> tuple[Vector, Vector]:
         """Mean and variance, [channels]."""
-        mean = np.asarray(self._sum / self.count)
-        return mean, np.maximum(self._square / self.count - mean**2, 0.0)
+        mean, square = self._sums / self.count
+        return mean, np.maximum(square - mean**2, 0.0)
 
 
 def _held(graph: Graph) -> list[tuple[str, str, Node | None]]:

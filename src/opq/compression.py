@@ -106,6 +106,8 @@ def compress(
             raise ValueError(f"fixed has decided masks and codebooks: leave out {needless}")
         check_dense(dense)
         result = fine_tuned(*_contents(model), fixed, {} if weights is None else weights, dense)
+        trained = replace(model, tensors=result.dense_tensors()) if isinstance(model, Model) else model
+        result = replace(result, ranges=_ranges(trained, calibration, say))
         result.encode(Ticker(say, "encoding"))
         say(f"encoded: {result.file_bytes:,} bytes")
         return result
