@@ -34,8 +34,8 @@ class CompressedModel(Mapping[str, Tensor]):
 
     graph    the nodes, or None
     tensors  name -> QuantizedTensor, or an array that stayed dense
-    ranges   of activations, by the name of the value: a session of integer precision holds them on these
     details  what cannot be read off the tensors: dense bytes, budget, and each layer's threshold, predictions and error
+    ranges   of activations, by the name of the value: a session of integer precision holds them on these
     """
 
     graph: Graph | None
