@@ -224,5 +224,3 @@ def test_words_that_are_unknown():
     model = small_network()
     with pytest.raises(ValueError, match="precision 'int4' is unknown"):
         opq.Session(model, precision="int4")
-    with pytest.raises(opq.UnsupportedError, match='pass backend="reference"'):
-        opq.Session(model, precision="int8")

@@ -244,11 +244,19 @@ py::array decode_integers(const py::object& data, int64_t count, const py::dtype
   return values;
 }
 
-std::shared_ptr<Network> load_network(const py::object& data, int threads) {
+Precision precision_of(const std::string& name) {
+  if (name == "float32") return Precision::kFloat32;
+  if (name == "int16") return Precision::kInt16;
+  if (name == "int8") return Precision::kInt8;
+  fail("precision is " + name + ", not float32, int16 or int8");
+}
+
+std::shared_ptr<Network> load_network(const py::object& data, int threads, const std::string& precision_name) {
+  const Precision precision = precision_of(precision_name);
   const ByteView view(data);
   const py::gil_scoped_release release;
   Threads pool(threads, 8 * static_cast<uint64_t>(view.bytes().size()));  // a code takes a bit or so
-  return std::make_shared<Network>(view.bytes(), pool.parallel());
+  return std::make_shared<Network>(view.bytes(), pool.parallel(), precision);
 }
 
 uint32_t checksum(const py::object& data) {
@@ -300,7 +308,7 @@ PYBIND11_MODULE(_core, module, py::mod_gil_not_used()) {
   py::register_local_exception_translator(translate_error);
 
   py::class_<Network, std::shared_ptr<Network>>(module, "Network")
-      .def(py::init(&load_network), py::arg("data"), py::arg("threads") = 1)
+      .def(py::init(&load_network), py::arg("data"), py::arg("threads") = 1, py::arg("precision") = "float32")
       .def_property_readonly("inputs", [](const Network& network) { return ports(network, network.graph().inputs); })
       .def_property_readonly("outputs", [](const Network& network) { return ports(network, network.graph().outputs); })
       .def_property_readonly("value_names", &value_names)

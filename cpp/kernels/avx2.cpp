@@ -2,10 +2,11 @@
 // that another file could share.
 #include "kernels/table-inl.h"
 #include "kernels/tables.h"
+#include "simd/sums_avx2.h"
 #include "simd/vec_avx2.h"
 
 namespace opq {
 
-constinit const Kernels avx2_kernels = make_kernels<F32>("avx2");
+constinit const Kernels avx2_kernels = make_kernels<F32, S16, S32, C32>("avx2");
 
 }  // namespace opq

@@ -2,10 +2,11 @@
 // that another file could share.
 #include "kernels/table-inl.h"
 #include "kernels/tables.h"
+#include "simd/sums_avx2.h"
 #include "simd/vec_avx512.h"
 
 namespace opq {
 
-constinit const Kernels avx512_kernels = make_kernels<F32>("avx512");
+constinit const Kernels avx512_kernels = make_kernels<F32, S16, S32, C32>("avx512");
 
 }  // namespace opq

@@ -67,6 +67,37 @@ struct RowOutput {
   int n;
 };
 
+// Integer products (docs/integers.md). An integer panel is panel[k][kByteTile]: activations of one tile of output pixels, as
+// bytes or as words of 16 bits.
+inline constexpr int kByteTile = 64;    // pixels
+inline constexpr int kByteDepth = 512;  // rows of a panel of bytes: 32 KiB, the L1 cache
+inline constexpr int kWordDepth = 256;  // of words
+
+// Some output rows of codes, as pairs; bytes-inl.h says how they lie.
+struct PairBlock {
+  const uint16_t* segments;
+  const uint8_t* counts;
+  const uint16_t* places;
+  const uint16_t* codes;
+};
+
+// The rule that makes bytes of the finished sums of one row.
+struct ByteRule {
+  int16_t multiplier, bias, residual_multiplier;
+  int8_t shift, fraction;
+};
+
+// Where finished sums of some output rows go, n pixels of each: y[m * stride + p], and residual likewise.
+struct ByteOutput {
+  const ByteRule* rules;    // by row
+  const uint8_t* residual;  // or null
+  int residual_zero;
+  std::ptrdiff_t stride;
+  uint8_t least, most;
+  uint8_t* y;
+  int n;
+};
+
 struct Kernels {
   const char* name;  // "scalar", "avx2", "avx512", "neon"
 
@@ -80,6 +111,38 @@ struct Kernels {
   void (*sparse_block)(const SparseBlock&, int rows, const float* panel, float* acc, int vectors, bool first,
                        const RowOutput* output);
   void (*dense_block)(const DenseBlock&, int rows, const float* panel, float* acc, int vectors, bool first);
+  // sums[m][kByteTile] (+)= codes * panel for rows [0, rows); overwritten with `first`. With `output`, the last block: the
+  // sums are finished, and not kept.
+  void (*byte_block)(const PairBlock&, int rows, const uint8_t* panel, int32_t* sums, bool first, const ByteOutput* output);
+  void (*word_block)(const PairBlock&, int rows, const int16_t* panel, double* sums, bool first);
+  // Likewise for the one row of a depthwise convolution's channel: sums[p] = sum of code * x[offsets[k] + p].
+  void (*byte_plane)(const PairBlock&, const uint8_t* x, const std::ptrdiff_t* offsets, int32_t* sums,
+                     const ByteOutput* output);
+  void (*word_plane)(const PairBlock&, const int16_t* x, const std::ptrdiff_t* offsets, double* sums);
+  // Finishes row 0 of sums[kByteTile].
+  void (*finish_bytes)(const int32_t* sums, const ByteOutput& output);
+  // Dense columns, as columns_i8: acc[m] = sum over k of columns[k][m] * x[k], columns with x[k] == 0 skipped. The sums of
+  // |code * x| are below 2^31.
+  void (*columns_integer)(const int8_t* columns, const int16_t* x, std::size_t depth, int vectors, int32_t* acc);
+
+  // Between float32 and integers that are held (quantize-inl.h).
+  void (*sums_to_floats)(const int32_t* sums, int32_t shift, float* y, int n);  // y[p] = float(sums[p] - shift)
+  void (*doubles_to_floats)(const double* sums, float* y, int n);
+  // The least and the largest of n values and 0, without those that are not finite.
+  void (*range)(const float* x, std::size_t n, float* lo, float* hi);
+  // q[i] = zero + the nearest integer, ties to even, of x[i] * inverse, clamped to 0..255; zero for NaN.
+  void (*quantize_bytes)(const float* x, float inverse, int zero, uint8_t* q, std::size_t n);
+  void (*quantize_words)(const float* x, float inverse, int16_t* q, std::size_t n);  // clamped to -32767..32767
+  // x[i] = float(q[i] - zero) * scale
+  void (*dequantize_bytes)(const uint8_t* q, int zero, float scale, float* x, std::size_t n);
+  void (*dequantize_words)(const int16_t* q, float scale, float* x, std::size_t n);
+  // y[i] = min(max(x[i], least), most)
+  void (*clamp_bytes)(const uint8_t* x, uint8_t least, uint8_t most, uint8_t* y, std::size_t n);
+  void (*clamp_words)(const int16_t* x, int16_t least, int16_t most, int16_t* y, std::size_t n);
+  // y[p] = max over taps of rows[t][p]
+  void (*max_row_u8)(const uint8_t* const* rows, int taps, uint8_t* y, std::ptrdiff_t n);
+  void (*max_row_i16)(const int16_t* const* rows, int taps, int16_t* y, std::ptrdiff_t n);
+
   // output = acc, for rows [0, rows).
   void (*finish_rows)(const float* acc, int rows, const RowOutput& output);
   // dst[i] = float(codes[i]) for i in [0, n): expands the codes of one block of a dense layer.

@@ -1,10 +1,11 @@
 // The kernels for 64-bit ARM. NEON is part of the architecture: the flags in CMakeLists.txt are for speed only.
 #include "kernels/table-inl.h"
 #include "kernels/tables.h"
+#include "simd/sums_scalar.h"
 #include "simd/vec_neon.h"
 
 namespace opq {
 
-constinit const Kernels neon_kernels = make_kernels<F32>("neon");
+constinit const Kernels neon_kernels = make_kernels<F32, S16, S32, C32>("neon");
 
 }  // namespace opq

@@ -1,7 +1,10 @@
-// The table of kernels for the vector type V: all loops instantiated.
+// The table of kernels for one instruction set's types of vectors: all loops instantiated. V: floats; S: 16-bit sums of
+// products of bytes; W: 32-bit sums of products of words; C: 32-bit sums of columns of codes.
 #pragma once
 
+#include "kernels/bytes-inl.h"
 #include "kernels/columns-inl.h"
+#include "kernels/columns-integer-inl.h"
 #include "kernels/dense-inl.h"
 #include "kernels/depthwise-inl.h"
 #include "kernels/elementwise-inl.h"
@@ -9,12 +12,14 @@
 #include "kernels/panel-inl.h"
 #include "kernels/planes-inl.h"
 #include "kernels/pool-inl.h"
+#include "kernels/quantize-inl.h"
 #include "kernels/reduce-inl.h"
 #include "kernels/sparse-inl.h"
+#include "kernels/words-inl.h"
 
 namespace opq {
 
-template <class V>
+template <class V, class S, class W, class C>
 constexpr Kernels make_kernels(const char* name) {
   static_assert(V::kLanes == kVector);
   return {
@@ -23,6 +28,23 @@ constexpr Kernels make_kernels(const char* name) {
       .pack_panel = pack_panel<V>,
       .sparse_block = sparse_block<V>,
       .dense_block = dense_block<V>,
+      .byte_block = byte_block<S>,
+      .word_block = word_block<W>,
+      .byte_plane = byte_plane<S>,
+      .word_plane = word_plane<W>,
+      .finish_bytes = finish_bytes<S>,
+      .columns_integer = columns_integer<C>,
+      .sums_to_floats = sums_to_floats<V>,
+      .doubles_to_floats = doubles_to_floats<V>,
+      .range = range<V>,
+      .quantize_bytes = quantize_bytes<V>,
+      .quantize_words = quantize_words<V>,
+      .dequantize_bytes = dequantize_bytes<V>,
+      .dequantize_words = dequantize_words<V>,
+      .clamp_bytes = clamp_bytes<V>,
+      .clamp_words = clamp_words<V>,
+      .max_row_u8 = max_integer_row<V, uint8_t>,
+      .max_row_i16 = max_integer_row<V, int16_t>,
       .finish_rows = finish_rows<V>,
       .expand_codes = expand_codes<V>,
       .columns_i8 = columns<V, int8_t>,

@@ -43,17 +43,15 @@ const std::ptrdiff_t* InputPlanes::write_offsets(const ConvShape& shape, float*&
 }
 
 void InputPlanes::fill(const ConvShape& shape, const float* x, float* planes, const Kernels& kernels) const {
-  const int64_t rows = y_.size(shape.out_h), columns = x_.size(shape.out_w);
-  for (int64_t py = 0; py < y_.phases(); ++py) {
-    for (int64_t px = 0; px < x_.phases(); ++px, planes += rows * columns) {
-      const PhaseAxis::Inside r = y_.inside(py, shape.pad_top, shape.h, rows);
-      const PhaseAxis::Inside p = x_.inside(px, shape.pad_left, shape.w, columns);
-      if (r.count < rows || p.count < columns) std::fill_n(planes, rows * columns, 0.0f);
-      if (r.count == 0 || p.count == 0) continue;
-      kernels.copy_rows(x + r.first * shape.w + p.first, shape.w * y_.stride(), x_.stride(),
-                        planes + r.begin * columns + p.begin, columns, r.count, p.count);
+  for_each_phase(shape, [&](const Phase& phase) {
+    if (!phase.covered()) std::fill_n(planes, phase.rows * phase.columns, 0.0f);
+    if (phase.x.count > 0) {
+      kernels.copy_rows(x + phase.y.first * shape.w + phase.x.first, shape.w * phase.stride_h, phase.stride_w,
+                        planes + phase.y.begin * phase.columns + phase.x.begin, phase.columns, phase.y.count,
+                        phase.x.count);
     }
-  }
+    planes += phase.rows * phase.columns;
+  });
 }
 
 }  // namespace opq

@@ -54,6 +54,25 @@ class InputPlanes {
   const std::ptrdiff_t* write_offsets(const ConvShape& shape, float*& scratch) const;
   int64_t offset_floats() const { return (taps() + 1) * int64_t{sizeof(std::ptrdiff_t) / sizeof(float)}; }
   int64_t taps() const { return y_.taps() * x_.taps(); }
+  // One phase of a channel's planes: [rows][columns], what lies inside of the image, and the steps in the image.
+  struct Phase {
+    PhaseAxis::Inside y, x;
+    int64_t rows, columns, stride_h, stride_w;
+    bool covered() const { return y.count == rows && x.count == columns; }
+  };
+  // Runs body(phase) for every phase, in the order in which they lie.
+  template <typename Body>
+  void for_each_phase(const ConvShape& shape, const Body& body) const {
+    const int64_t rows = y_.size(shape.out_h), columns = x_.size(shape.out_w);
+    for (int64_t py = 0; py < y_.phases(); ++py) {
+      const PhaseAxis::Inside y = y_.inside(py, shape.pad_top, shape.h, rows);
+      for (int64_t px = 0; px < x_.phases(); ++px) {
+        PhaseAxis::Inside x = x_.inside(px, shape.pad_left, shape.w, columns);
+        if (y.count == 0) x.count = 0;
+        body(Phase{y, x, rows, columns, y_.stride(), x_.stride()});
+      }
+    }
+  }
   // Fills the planes of one channel from x[h][w].
   void fill(const ConvShape& shape, const float* x, float* planes, const Kernels& kernels) const;
 

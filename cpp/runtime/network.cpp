@@ -49,9 +49,10 @@ std::vector<bool> find_linear_convolutions(const Graph& graph, const std::vector
   return linear;
 }
 
-// The packed weights of a file may take as many bytes as its tensors in dense float32, and some for each byte of the
-// file. The first is enough for any network; the rest is for small layers, whose rows are padded to the kernels' width.
-constexpr int64_t kBytesPerElement = 4, kBytesPerByte = 16, kAllowance = int64_t{1} << 24;
+// The packed weights of a file may take as many bytes as its tensors in dense float32, or twice that where codes become
+// pairs, and some for each byte of the file. The first is enough for any network; the rest is for small layers, whose rows
+// are padded to the kernels' width.
+constexpr int64_t kBytesPerElement = 4, kBytesPerPairedElement = 8, kBytesPerByte = 16, kAllowance = int64_t{1} << 24;
 
 template <typename T>
 std::size_t bytes_of(const std::vector<T>& vector) {
@@ -71,7 +72,8 @@ class Network::Loader {
       : network_(network),
         parallel_(parallel),
         allowance_(kAllowance + kBytesPerByte * static_cast<int64_t>(network.file_bytes_)) {
-    for (const Tensor& tensor : network.tensors_) allowance_ += kBytesPerElement * tensor.elements;
+    const int64_t by_element = network.precision_ == Precision::kFloat32 ? kBytesPerElement : kBytesPerPairedElement;
+    for (const Tensor& tensor : network.tensors_) allowance_ += by_element * tensor.elements;
   }
 
   void load() {
@@ -193,23 +195,36 @@ class Network::Loader {
     spend(node, 2 * weights.rows * static_cast<int64_t>(sizeof(float)));  // scale and bias
     // Nodes that use the same weight in the same way share the packed layer.
     const Key key{conv, geometry.group, geometry.stride_h, geometry.stride_w, geometry.dilation_h, geometry.dilation_w};
-    if (const auto found = packed_.find(key); found != packed_.end()) {
-      result->conv = found->second.first;
-      result->linear = found->second.second;
-    } else {
-      spend(node, conv ? ConvLayer::most_bytes(weights, geometry) : LinearLayer::most_bytes(weights));
-      if (conv) {
-        result->conv = ConvLayer::pack(weights, geometry);
-      } else {
-        result->linear = LinearLayer::pack(weights);
-      }
-      network_.packed_bytes_ += conv ? result->conv->packed_bytes() : result->linear->packed_bytes();
-      packed_[key] = {result->conv, result->linear};
-    }
+    const auto [found, is_new] = packed_.try_emplace(key);
+    if (is_new) found->second = pack_layer(node, weights, conv ? &geometry : nullptr);
+    *result = found->second;
     result->scale = merged_scale(node, tensor);
     if (node.input(3) != kAbsent) result->bias = floats_of(network_.tensors_[tensor_of(node, 3)]);
     network_.packed_bytes_ += bytes_of(result->scale) + bytes_of(result->bias);
     network_.weights_[i] = std::move(result);
+  }
+
+  // geometry: of a convolution, or null.
+  NodeWeights pack_layer(const Node& node, const Weights& weights, const ConvGeometry* geometry) {
+    NodeWeights layer;
+    layer.is_linear = geometry == nullptr;
+    std::size_t bytes;
+    if (network_.precision_ != Precision::kFloat32 && IntegerLayer::can_multiply(weights)) {
+      spend(node, geometry ? IntegerLayer::most_bytes(weights, *geometry) : IntegerLayer::most_linear_bytes(weights));
+      layer.integer = geometry ? IntegerLayer::pack(weights, *geometry, network_.precision_)
+                               : IntegerLayer::pack_linear(weights, network_.precision_);
+      bytes = layer.integer->packed_bytes();
+    } else if (geometry) {
+      spend(node, ConvLayer::most_bytes(weights, *geometry));
+      layer.conv = ConvLayer::pack(weights, *geometry);
+      bytes = layer.conv->packed_bytes();
+    } else {
+      spend(node, LinearLayer::most_bytes(weights));
+      layer.linear = LinearLayer::pack(weights);
+      bytes = layer.linear->packed_bytes();
+    }
+    network_.packed_bytes_ += bytes;
+    return layer;
   }
 
   // Bounds the memory that a small file can ask for: by naming one weight in many nodes, or by shapes that the layers
@@ -257,11 +272,11 @@ class Network::Loader {
   int64_t allowance_;                            // bytes that may still be packed
   std::vector<std::vector<std::size_t>> users_;  // by tensor: the nodes whose weight it is
   std::vector<bool> linear_;                     // by node
-  std::map<Key, std::pair<std::shared_ptr<const ConvLayer>, std::shared_ptr<const LinearLayer>>>
-      packed_;  // of one tensor
+  std::map<Key, NodeWeights> packed_;            // of one tensor, without scale and bias
 };
 
-Network::Network(Bytes file, const Parallel& parallel) : file_bytes_(file.size()) {
+Network::Network(Bytes file, const Parallel& parallel, Precision precision)
+    : precision_(precision), file_bytes_(file.size()) {
   const Container container = parse_container(file);
   tensors_ = parse_tensors(container.tensors, container.data);
   has_graph_ = container.has_graph;

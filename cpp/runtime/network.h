@@ -7,23 +7,28 @@
 
 #include "runtime/aligned_buffer.h"
 #include "runtime/graph.h"
+#include "runtime/integer_layer.h"
 #include "runtime/layers.h"
 #include "runtime/ranges.h"
 
 namespace opq {
 
-// The weights of one Conv or Linear node. Exactly one of conv and linear is set.
+// The weights of one Conv or Linear node. Exactly one of conv, linear and integer is set.
 struct NodeWeights {
   std::shared_ptr<const ConvLayer> conv;
   std::shared_ptr<const LinearLayer> linear;
+  std::shared_ptr<const IntegerLayer> integer;
+  bool is_linear = false;  // a Linear, or a Conv that is one of its flattened input
   std::vector<float> scale, bias;  // [M], or empty: 1 and 0
 };
 
 class Network {
  public:
   // Reads and checks one whole file, all code streams included, each decoded in parallel. The bytes are not needed
-  // afterwards.
-  explicit Network(Bytes file, const Parallel& parallel = {});
+  // afterwards. `precision`: what its sessions hold activations in.
+  explicit Network(Bytes file, const Parallel& parallel = {}, Precision precision = Precision::kFloat32);
+
+  Precision precision() const { return precision_; }
 
   bool has_graph() const { return has_graph_; }
   const Graph& graph() const { return graph_; }
@@ -43,6 +48,7 @@ class Network {
  private:
   class Loader;
 
+  Precision precision_;
   bool has_graph_ = false;
   Graph graph_;
   std::vector<Range> ranges_;

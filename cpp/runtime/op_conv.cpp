@@ -1,7 +1,6 @@
 // Conv and Linear: the packed layer with scale, bias, residual and activation in its epilogue.
+#include "runtime/layer_shape.h"
 #include "runtime/shapes.h"
-#include "runtime/step.h"
-#include "runtime/window.h"
 
 namespace opq {
 namespace {
@@ -66,31 +65,10 @@ class EmptyStep final : public Step {
 }  // namespace
 
 std::unique_ptr<Step> make_conv_step(const StepSource& source) {
-  const Node& node = source.node();
-  const Shape &x = source.input_shape(0), &y = source.output_shape();
-  const int64_t outputs = element_count(y);
-  if (outputs == 0) return std::make_unique<EmptyStep>();
-  if (node.op == Op::kLinear) return std::make_unique<LinearStep>(source, outputs / y.back());
-
-  const Windows windows = make_windows(node, x, std::span(source.input_shape(1)).subspan(2));
-  if (source.network.weights(source.fused.node).linear) {
-    // Packed as Linear because the declared shapes leave one output pixel, whatever the batch.
-    if (windows.h.out != 1 || windows.w.out != 1 || windows.h.in != windows.h.kernel ||
-        windows.w.in != windows.w.kernel) {
-      node.fail(ErrorCode::kUnsupported, "its spatial size changes with the batch");
-    }
-    return std::make_unique<LinearStep>(source, x[0]);
-  }
-  check_padded_size(node, windows, x, y);
-  return std::make_unique<ConvStep>(source, ConvShape{.n = x[0],
-                                                      .c = x[1],
-                                                      .h = windows.h.in,
-                                                      .w = windows.w.in,
-                                                      .m = y[1],
-                                                      .out_h = windows.h.out,
-                                                      .out_w = windows.w.out,
-                                                      .pad_top = windows.h.pad_begin,
-                                                      .pad_left = windows.w.pad_begin});
+  if (element_count(source.output_shape()) == 0) return std::make_unique<EmptyStep>();
+  const ConvShape shape = layer_shape(source);
+  if (source.network.weights(source.fused.node).linear) return std::make_unique<LinearStep>(source, shape.n);
+  return std::make_unique<ConvStep>(source, shape);
 }
 
 }  // namespace opq

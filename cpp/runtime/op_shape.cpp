@@ -1,4 +1,5 @@
-// Concat and Transpose: elements move, whatever their type. An element is a word of 4 or 8 bytes here.
+// Concat and Transpose: elements move, whatever their type. An element is a word of 4 or 8 bytes, or 1 or 2 where it is
+// held as an integer.
 #include <algorithm>
 #include <cstring>
 
@@ -95,6 +96,10 @@ class TransposeStep final : public Step {
 std::unique_ptr<Step> make_concat_step(const StepSource& source) { return std::make_unique<ConcatStep>(source); }
 
 std::unique_ptr<Step> make_transpose_step(const StepSource& source) {
+  if (source.input_grid()) {
+    if (source.precision() == Precision::kInt8) return std::make_unique<TransposeStep<uint8_t>>(source);
+    return std::make_unique<TransposeStep<uint16_t>>(source);
+  }
   if (element_size(source.type()) == 8) return std::make_unique<TransposeStep<uint64_t>>(source);
   return std::make_unique<TransposeStep<uint32_t>>(source);
 }

@@ -5,6 +5,7 @@
 
 #include "runtime/arena.h"
 #include "runtime/fusion.h"
+#include "runtime/held.h"
 #include "runtime/shapes.h"
 
 namespace opq {
@@ -14,16 +15,6 @@ constexpr std::size_t kForever = std::numeric_limits<std::size_t>::max();
 
 // Steps that read each element of an input once, at the place where they write the result.
 bool is_elementwise(Op op) { return op >= Op::kRelu && op <= Op::kDiv; }
-
-// The values that a chain reads at run time.
-std::vector<int> operands(const Graph& graph, const FusedNode& fused) {
-  const Node& node = graph.nodes[fused.node];
-  std::vector<int> values;
-  const bool has_weights = node.op == Op::kConv || node.op == Op::kLinear;
-  for (std::size_t i = 0; i < (has_weights ? 1 : node.inputs.size()); ++i) values.push_back(node.inputs[i]);
-  if (fused.residual != kAbsent) values.push_back(fused.residual);
-  return values;
-}
 
 // By value: the value whose memory it is a view of; itself if none.
 std::vector<int> find_roots(const Graph& graph) {
@@ -39,8 +30,10 @@ std::vector<int> find_roots(const Graph& graph) {
 
 Plan::Plan(const Network& network, std::vector<Shape> inputs, bool keep_all, int threads) : inputs_(std::move(inputs)) {
   shapes_ = infer_shapes(network.graph(), network.tensors(), inputs_);
-  for (FusedNode& fused : fuse_nodes(network, shapes_, !keep_all)) {
-    std::unique_ptr<Step> step = make_step({network, shapes_, fused});
+  std::vector<FusedNode> chains = fuse_nodes(network, shapes_, !keep_all);
+  held_ = hold_values(network, chains);
+  for (FusedNode& fused : chains) {
+    std::unique_ptr<Step> step = make_step({network, shapes_, fused, held_});
     scratch_floats_ = std::max(scratch_floats_, step->scratch_floats(threads));
     steps_.push_back({std::move(fused), std::move(step)});
   }
@@ -63,15 +56,21 @@ void Plan::place_values(const Network& network, bool keep_all) {
     const int tensor = graph.values[v].tensor;
     if (tensor >= 0 && network.constant(tensor) != nullptr) places_[v] = {Place::kConstant, 0, tensor};
   }
-  for (std::size_t i = 0; i < graph.inputs.size(); ++i) {
-    places_[graph.inputs[i].value] = {Place::kInput, 0, static_cast<int>(i)};
-  }
-
   ArenaLayout arena;
   const auto bytes_of = [&](int value) {
-    return align_up(static_cast<std::size_t>(element_count(shapes_[value])) * element_size(graph.values[value].type));
+    const std::size_t element = held_[value] ? element_size(network.precision()) : element_size(graph.values[value].type);
+    return align_up(static_cast<std::size_t>(element_count(shapes_[value])) * element);
   };
   std::vector<std::vector<int>> dying(steps_.size());  // by step: the roots whose memory is free after it
+  for (std::size_t i = 0; i < graph.inputs.size(); ++i) {
+    const int value = graph.inputs[i].value;
+    if (!held_[value]) {
+      places_[value] = {Place::kInput, 0, static_cast<int>(i)};
+      continue;
+    }
+    places_[value] = {Place::kArena, arena.allocate(bytes_of(value)), 0};
+    if (last_use[value] != kForever && !steps_.empty()) dying[last_use[value]].push_back(value);
+  }
   for (std::size_t s = 0; s < steps_.size(); ++s) {
     const FusedNode& fused = steps_[s].fused;
     const int output = fused.output;
@@ -80,7 +79,9 @@ void Plan::place_values(const Network& network, bool keep_all) {
       for (const int value : operands(graph, fused)) {
         const int root = roots[value];
         const bool dies = places_[root].kind == Place::kArena && last_use[root] == s;
-        if (dies && element_count(shapes_[value]) == element_count(shapes_[output])) reused = root;
+        const bool fits = element_count(shapes_[value]) == element_count(shapes_[output]) &&
+                          held_[value].has_value() == held_[output].has_value();
+        if (dies && fits) reused = root;
       }
     }
     if (reused != kAbsent) {

@@ -27,6 +27,7 @@ class Plan {
   const std::vector<Shape>& inputs() const { return inputs_; }
   const std::vector<Shape>& shapes() const { return shapes_; }  // by value
   const std::vector<Place>& places() const { return places_; }  // by value
+  const std::vector<std::optional<Grid>>& held() const { return held_; }  // by value: on which grid, where it is
   const std::vector<PlannedStep>& steps() const { return steps_; }
   // Whether there is so much memory is for the caller to check.
   std::size_t arena_bytes() const { return arena_bytes_; }
@@ -37,6 +38,7 @@ class Plan {
 
   std::vector<Shape> inputs_, shapes_;
   std::vector<Place> places_;
+  std::vector<std::optional<Grid>> held_;
   std::vector<PlannedStep> steps_;
   std::size_t arena_bytes_ = 0, scratch_floats_ = 0;
 };

@@ -8,6 +8,7 @@
 
 #include "runtime/float_environment.h"
 #include "runtime/memory_limit.h"
+#include "runtime/parallel.h"
 #include "runtime/shapes.h"
 
 namespace opq {
@@ -15,6 +16,7 @@ namespace {
 
 constexpr std::size_t kMaxPlans = 4;
 constexpr int kMaxThreads = 1024;
+constexpr int64_t kGrain = 16384;  // elements per task
 
 [[noreturn]] void fail(const std::string& message) { throw Error(ErrorCode::kInput, message); }
 
@@ -62,6 +64,9 @@ std::unique_ptr<ThreadPool> make_thread_pool(int threads) {
 
 Session::Session(std::shared_ptr<const Network> network, int threads, bool keep_all)
     : network_(std::move(network)), kernels_(choose_kernels()), pool_(make_thread_pool(threads)), keep_all_(keep_all) {
+  if (keep_all && network_->precision() != Precision::kFloat32) {
+    fail("every value can be kept with float32 only: with integers, what is rounded depends on what is fused");
+  }
   if (!network_->has_graph()) throw Error(ErrorCode::kUnsupported, "the file holds tensors only, no graph to run");
   const Graph& graph = network_->graph();
   is_output_.assign(graph.values.size(), keep_all);
@@ -85,6 +90,7 @@ std::vector<OutputArray> Session::run(std::span<const InputArray> inputs, std::s
   CachedPlan& cached = prepare(outputs);
   set_addresses(cached);
   const Execution execution{cached.addresses.data(), reinterpret_cast<float*>(scratch_.data()), *pool_, kernels_};
+  hold_inputs(cached);
   auto before = std::chrono::steady_clock::now();
   for (std::size_t s = 0; s < cached.plan.steps().size(); ++s) {
     cached.plan.steps()[s].step->run(execution);
@@ -187,13 +193,39 @@ void Session::set_addresses(CachedPlan& cached) {
   }
 }
 
+// Graph inputs that are held as integers.
+void Session::hold_inputs(const CachedPlan& cached) {
+  const Graph& graph = network_->graph();
+  for (std::size_t i = 0; i < graph.inputs.size(); ++i) {
+    const int value = graph.inputs[i].value;
+    const std::optional<Grid>& grid = cached.plan.held()[value];
+    if (!grid) continue;
+    const auto* x = reinterpret_cast<const float*>(matched_[i]->data);
+    with_held_type(network_->precision(), [&](auto tag) {
+      using T = typename decltype(tag)::type;
+      T* q = reinterpret_cast<T*>(cached.addresses[value]);
+      parallel_ranges(*pool_, element_count(cached.plan.shapes()[value]), kGrain, [&](int64_t begin, int64_t end, int) {
+        quantize(x + begin, *grid, q + begin, static_cast<std::size_t>(end - begin), kernels_);
+      });
+    });
+  }
+}
+
 OutputArray Session::copy_output(const CachedPlan& cached, const std::string& name) const {
   const int value = value_of_.at(name);
   if (cached.plan.places()[value].kind == Place::kNowhere) fail("value " + name + " is not computed");
   OutputArray result{network_->graph().values[value].type, cached.plan.shapes()[value], nullptr};
   const std::size_t bytes = static_cast<std::size_t>(element_count(result.shape)) * element_size(result.type);
   result.data = std::make_unique_for_overwrite<std::byte[]>(bytes);
-  if (bytes > 0) std::memcpy(result.data.get(), cached.addresses[value], bytes);
+  if (const std::optional<Grid>& grid = cached.plan.held()[value]) {
+    with_held_type(network_->precision(), [&](auto tag) {
+      using T = typename decltype(tag)::type;
+      dequantize(reinterpret_cast<const T*>(cached.addresses[value]), *grid, reinterpret_cast<float*>(result.data.get()),
+                 static_cast<std::size_t>(element_count(result.shape)), kernels_);
+    });
+  } else if (bytes > 0) {
+    std::memcpy(result.data.get(), cached.addresses[value], bytes);
+  }
   return result;
 }
 

@@ -72,6 +72,7 @@ class Session {
   double needed_bytes(const Plan& plan, std::span<const std::string> outputs) const;
   double given_bytes() const;
   void set_addresses(CachedPlan& cached);
+  void hold_inputs(const CachedPlan& cached);
   OutputArray copy_output(const CachedPlan& cached, const std::string& name) const;
 
   const std::shared_ptr<const Network> network_;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -47,16 +48,23 @@ struct FusedNode {
   Activation activation;
 };
 
+// The values that a chain reads at run time.
+std::vector<int> operands(const Graph& graph, const FusedNode& fused);
+
 // What a step can be made from.
 struct StepSource {
   const Network& network;
   const std::vector<Shape>& shapes;  // by value
   const FusedNode& fused;
+  const std::vector<std::optional<Grid>>& held;  // by value: the grid of a value that is held as integers
 
   const Node& node() const { return network.graph().nodes[fused.node]; }
   const Shape& input_shape(std::size_t i) const { return shapes[node().input(i)]; }
   const Shape& output_shape() const { return shapes[fused.output]; }
   ElementType type() const { return network.graph().values[node().input(0)].type; }
+  Precision precision() const { return network.precision(); }
+  const std::optional<Grid>& input_grid() const { return held[node().input(0)]; }
+  const std::optional<Grid>& output_grid() const { return held[fused.output]; }
 };
 
 // One function per family of operators.
@@ -71,6 +79,18 @@ std::unique_ptr<Step> make_lrn_step(const StepSource& source);        // LRN
 std::unique_ptr<Step> make_pad_step(const StepSource& source);        // Pad
 std::unique_ptr<Step> make_concat_step(const StepSource& source);     // Concat
 std::unique_ptr<Step> make_transpose_step(const StepSource& source);  // Transpose
+
+// All of them, by operator, in float32.
+std::unique_ptr<Step> make_plain_step(const StepSource& source);
+
+// Steps on values that are held as integers.
+std::unique_ptr<Step> make_integer_layer_step(const StepSource& source);  // Conv, Linear whose weights are codes
+std::unique_ptr<Step> make_clamp_step(const StepSource& source);          // Relu, Clip that keep the grid
+std::unique_ptr<Step> make_integer_max_step(const StepSource& source);    // MaxPool that keeps the grid
+bool is_integer_average(const StepSource& source);  // AveragePool, and ReduceMean over the pixels of an image
+std::unique_ptr<Step> make_integer_average_step(const StepSource& source);
+// Any other step, on the values of its operands, held or not.
+std::unique_ptr<Step> make_float_step(const StepSource& source);
 
 std::unique_ptr<Step> make_step(const StepSource& source);
 

@@ -12,6 +12,7 @@ inline F32 sqrt(F32 a) { return {_mm256_sqrt_ps(a.raw)}; }
 inline F32 min(F32 a, F32 b) { return {_mm256_min_ps(a.raw, b.raw)}; }
 inline F32 max(F32 a, F32 b) { return {_mm256_max_ps(a.raw, b.raw)}; }
 inline F32 abs(F32 a) { return {_mm256_andnot_ps(_mm256_set1_ps(-0.0f), a.raw)}; }
+inline F32 nearest(F32 a) { return {_mm256_round_ps(a.raw, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)}; }
 inline F32 copy_sign(F32 magnitude, F32 sign) {
   const __m256 sign_bit = _mm256_set1_ps(-0.0f);
   return {_mm256_or_ps(_mm256_andnot_ps(sign_bit, magnitude.raw), _mm256_and_ps(sign_bit, sign.raw))};

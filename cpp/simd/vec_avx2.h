@@ -29,6 +29,17 @@ struct F32 {
     const __m128i codes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p));
     return {_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(codes))};
   }
+  static F32 load_u8(const uint8_t* p) {
+    return {_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))))};
+  }
+  static F32 load_i16(const int16_t* p) {
+    return {_mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))))};
+  }
+  void store_u8(uint8_t* p) const {
+    const __m128i words = to_words();
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packus_epi16(words, words));
+  }
+  void store_i16(int16_t* p) const { _mm_storeu_si128(reinterpret_cast<__m128i*>(p), to_words()); }
   void store(float* p) const { _mm256_storeu_ps(p, raw); }
   // Not vmaskmovps: as a store it takes some 20 micro-operations on AMD's cores.
   void store_n(float* p, int n) const {
@@ -45,6 +56,12 @@ struct F32 {
       p += 2;
     }
     if (n & 1) _mm_store_ss(p, half);
+  }
+
+ private:
+  __m128i to_words() const {
+    const __m256i lanes = _mm256_cvtps_epi32(raw);
+    return _mm_packs_epi32(_mm256_castsi256_si128(lanes), _mm256_extracti128_si256(lanes, 1));
   }
 };
 

@@ -29,10 +29,25 @@ struct F32 {
     const __m128i codes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p));
     return {_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(codes))};
   }
+  static F32 load_u8(const uint8_t* p) {
+    return {_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))))};
+  }
+  static F32 load_i16(const int16_t* p) {
+    return {_mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))))};
+  }
+  void store_u8(uint8_t* p) const {
+    const __m128i words = to_words();
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packus_epi16(words, words));
+  }
+  void store_i16(int16_t* p) const { _mm_storeu_si128(reinterpret_cast<__m128i*>(p), to_words()); }
   void store(float* p) const { _mm256_storeu_ps(p, raw); }
   void store_n(float* p, int n) const { _mm256_mask_storeu_ps(p, first(n), raw); }
 
  private:
+  __m128i to_words() const {
+    const __m256i lanes = _mm256_cvtps_epi32(raw);
+    return _mm_packs_epi32(_mm256_castsi256_si128(lanes), _mm256_extracti128_si256(lanes, 1));
+  }
   static __mmask8 first(int n) { return static_cast<__mmask8>((1 << n) - 1); }  // the first n lanes
 };
 

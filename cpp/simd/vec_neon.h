@@ -27,6 +27,20 @@ struct F32 {
     const int16x8_t codes = vmovl_s8(vld1_s8(p));
     return {vcvtq_f32_s32(vmovl_s16(vget_low_s16(codes))), vcvtq_f32_s32(vmovl_s16(vget_high_s16(codes)))};
   }
+  static F32 load_u8(const uint8_t* p) {
+    const uint16x8_t words = vmovl_u8(vld1_u8(p));
+    return {vcvtq_f32_u32(vmovl_u16(vget_low_u16(words))), vcvtq_f32_u32(vmovl_u16(vget_high_u16(words)))};
+  }
+  static F32 load_i16(const int16_t* p) {
+    const int16x8_t words = vld1q_s16(p);
+    return {vcvtq_f32_s32(vmovl_s16(vget_low_s16(words))), vcvtq_f32_s32(vmovl_s16(vget_high_s16(words)))};
+  }
+  void store_u8(uint8_t* p) const {
+    vst1_u8(p, vmovn_u16(vcombine_u16(vmovn_u32(vcvtq_u32_f32(low)), vmovn_u32(vcvtq_u32_f32(high)))));
+  }
+  void store_i16(int16_t* p) const {
+    vst1q_s16(p, vcombine_s16(vmovn_s32(vcvtq_s32_f32(low)), vmovn_s32(vcvtq_s32_f32(high))));
+  }
   void store(float* p) const {
     vst1q_f32(p, low);
     vst1q_f32(p + 4, high);
@@ -55,6 +69,7 @@ inline F32 operator*(F32 a, F32 b) { return {vmulq_f32(a.low, b.low), vmulq_f32(
 inline F32 operator/(F32 a, F32 b) { return {vdivq_f32(a.low, b.low), vdivq_f32(a.high, b.high)}; }
 inline F32 mul_add(F32 a, F32 b, F32 c) { return {vfmaq_f32(c.low, a.low, b.low), vfmaq_f32(c.high, a.high, b.high)}; }
 inline F32 sqrt(F32 a) { return {vsqrtq_f32(a.low), vsqrtq_f32(a.high)}; }
+inline F32 nearest(F32 a) { return {vrndnq_f32(a.low), vrndnq_f32(a.high)}; }
 inline F32 abs(F32 a) { return {vabsq_f32(a.low), vabsq_f32(a.high)}; }
 
 struct Mask {

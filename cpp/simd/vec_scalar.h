@@ -38,6 +38,19 @@ struct F32 {
   static F32 load_i8(const int8_t* p) {
     return make([=](int i) { return static_cast<float>(p[i]); });
   }
+  static F32 load_u8(const uint8_t* p) {
+    return make([=](int i) { return static_cast<float>(p[i]); });
+  }
+  static F32 load_i16(const int16_t* p) {
+    return make([=](int i) { return static_cast<float>(p[i]); });
+  }
+  // Lanes that are integers of the type.
+  void store_u8(uint8_t* p) const {
+    for (int i = 0; i < kLanes; ++i) p[i] = static_cast<uint8_t>(lane[i]);
+  }
+  void store_i16(int16_t* p) const {
+    for (int i = 0; i < kLanes; ++i) p[i] = static_cast<int16_t>(lane[i]);
+  }
   void store(float* p) const { store_n(p, kLanes); }
   void store_n(float* p, int n) const {
     for (int i = 0; i < n; ++i) p[i] = lane[i];
@@ -72,6 +85,10 @@ inline F32 max(F32 a, F32 b) {
 }
 inline F32 abs(F32 a) {
   return F32::make([&](int i) { return __builtin_fabsf(a.lane[i]); });
+}
+// The nearest integer, ties to even.
+inline F32 nearest(F32 a) {
+  return F32::make([&](int i) { return __builtin_rintf(a.lane[i]); });
 }
 inline F32 copy_sign(F32 magnitude, F32 sign) {
   return F32::make([&](int i) { return __builtin_copysignf(magnitude.lane[i], sign.lane[i]); });

@@ -20,8 +20,11 @@ Port = tuple[str, str, tuple[int, ...]]
 class Network:
     """A loaded `.opq` file: graph and weights, packed for this machine. Immutable; any number of sessions share it."""
 
-    def __init__(self, data: Buffer, threads: int = 1) -> None:
-        """Reads and checks one whole file, all code streams included, on 1 to 1024 threads; `data` is not needed afterwards."""
+    def __init__(self, data: Buffer, threads: int = 1, precision: str = "float32") -> None:
+        """Reads and checks one whole file, all code streams included, on 1 to 1024 threads; `data` is not needed afterwards.
+
+        precision: what its sessions hold activations in, "float32", "int16" or "int8".
+        """
 
     @property
     def inputs(self) -> list[Port]:
@@ -47,7 +50,7 @@ class Session:
     """Runs a network with its own threads and activation memory. Runs of one session take turns."""
 
     def __init__(self, network: Network, threads: int, keep_all: bool = False) -> None:
-        """threads: 1 to 1024, the caller included. keep_all: every value can be fetched; slower, more memory, same bits.
+        """threads: 1 to 1024, the caller included. keep_all: every value can be fetched; slower, more memory, same bits; for float32.
 
         The kernels are those of the best instruction set of this machine, or of the one that the environment variable
         OPQ_ISA names. Raises UnsupportedError for a network without a graph.

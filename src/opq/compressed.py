@@ -17,6 +17,7 @@ from opq.atomic import write_atomically
 from opq.details import read_details
 from opq.errors import FormatError
 from opq.graph import Graph
+from opq.precision import Precision
 from opq.quantization import QuantizedTensor
 from opq.reference.checking import check
 from opq.reference.container import read_container, write_container
@@ -95,10 +96,20 @@ class CompressedModel(Mapping[str, Tensor]):
         sections = read_container(self._file, _core.crc32c)
         return read_tensors(sections[b"TENS"], sections[b"DATA"], _no_decoding)[1]
 
-    @cached_property
+    @property
     def network(self) -> _core.Network:
-        """The network loaded into the compiled core, shared by every session on this model."""
-        return _core.Network(self._file, checked_threads(None))
+        """The network loaded into the compiled core, shared by every session of precision "float32" on this model."""
+        return self.network_of("float32")
+
+    def network_of(self, precision: Precision) -> _core.Network:
+        """The network loaded into the compiled core for sessions of this precision, shared by them."""
+        if precision not in self._networks:
+            self._networks[precision] = _core.Network(self._file, checked_threads(None), precision)
+        return self._networks[precision]
+
+    @cached_property
+    def _networks(self) -> dict[str, _core.Network]:
+        return {}
 
     @cached_property
     def packed_bytes(self) -> int:

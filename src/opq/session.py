@@ -15,6 +15,7 @@ from opq.details import read_details
 from opq.errors import UnsupportedError
 from opq.graph import Dimension, Graph, ValueInfo
 from opq.model import Model
+from opq.precision import Precision
 from opq.reference import execution
 from opq.reference.container import read_container
 from opq.reference.graph_section import read_graph
@@ -44,8 +45,7 @@ class Session:
     offset    where the file lies in a larger blob, as for `opq.load`
     threads   worker threads, the caller included; may exceed the cores; default: the cores this process may use. The
               reference accepts it and computes as NumPy does.
-    precision "float32"; or "int8", "int16": activations as integers, products and sums exact (docs/integers.md). So far these
-              two are there in the reference only
+    precision "float32"; or "int8", "int16": activations as integers, products and sums exact (docs/integers.md)
     backend   "core" (compiled) or "reference" (NumPy, the definition). There is no fallback from one to the other.
 
     Raises FormatError for a damaged file, whatever the damage, and UnsupportedError for a file without a graph, OSError,
@@ -59,19 +59,17 @@ class Session:
         *,
         offset: int | None = None,
         threads: int | None = None,
-        precision: Literal["float32", "int8", "int16"] = "float32",
+        precision: Precision = "float32",
         backend: Literal["core", "reference"] = "core",
     ) -> None:
         if backend not in ("core", "reference"):
             raise ValueError(f'backend {backend!r} is unknown: expected "core" or "reference"')
         if precision not in ("float32", "int8", "int16"):
             raise ValueError(f'precision {precision!r} is unknown: expected "float32", "int8" or "int16"')
-        if precision != "float32" and backend == "core":
-            raise UnsupportedError(f'precision "{precision}" is there in the reference only: pass backend="reference"')
         self._threads = checked_threads(threads)
         self._precision = precision
         self._backend = backend
-        self._graph, self._tensors, self._ranges, network = _opened(source, offset, backend, self._threads)
+        self._graph, self._tensors, self._ranges, network = _opened(source, offset, backend, self._threads, precision)
         self._core = None if network is None else _core.Session(network, self._threads)
 
     @property
@@ -147,25 +145,25 @@ def checked_inputs(infos: Sequence[ValueInfo], inputs: Mapping[str, npt.ArrayLik
 
 
 def _opened(
-    source: Source, offset: int | None, backend: str, threads: int
+    source: Source, offset: int | None, backend: str, threads: int, precision: Precision
 ) -> tuple[Graph, Mapping[str, Tensor], Mapping[str, Range], _core.Network | None]:
     """Graph, tensors and ranges of activations (for the reference), and network (for the core) of a source."""
     if isinstance(source, (CompressedModel, Model)):
         if offset is not None:
             raise ValueError(f"offset {offset!r}: a {type(source).__name__} has none, it is for files")
         model = CompressedModel(source.graph, source.tensors) if isinstance(source, Model) else source
-        return _runnable(model.graph), model.tensors, model.ranges, model.network if backend == "core" else None
+        return _runnable(model.graph), model.tensors, model.ranges, model.network_of(precision) if backend == "core" else None
     with errors_named(source, offset):
-        return _opened_bytes(read_source(source, offset), backend, threads)
+        return _opened_bytes(read_source(source, offset), backend, threads, precision)
 
 
 def _opened_bytes(
-    data: bytes | memoryview, backend: str, threads: int
+    data: bytes | memoryview, backend: str, threads: int, precision: Precision
 ) -> tuple[Graph, Mapping[str, Tensor], Mapping[str, Range], _core.Network | None]:
     if backend == "reference":
         model = from_bytes(data)
         return _runnable(model.graph), model.tensors, model.ranges, None
-    network = _core.Network(data, threads)  # checks the file, and decodes every tensor straight into its kernels' layout
+    network = _core.Network(data, threads, precision)  # checks the file, decodes tensors straight into their kernels' layout
     sections = read_container(data, _core.crc32c)
     if b"REPT" in sections:
         read_details(sections[b"REPT"])

@@ -74,7 +74,8 @@ class Sums:
         shape[self.axis] = -1
         scale_x = np.array([grid.scale for grid in self.grids], np.float32)
         factor = self.scale.astype(np.float32).reshape(shape) * scale_x.reshape(-1, *[1] * (self.values.ndim - 1))
-        return fma(self.values.astype(np.float32), factor, self.bias.astype(np.float32).reshape(shape))
+        bias = self.bias.astype(np.float32).reshape(shape) + np.float32(0.0)  # a bias of -0 is 0: a sum of 0 has no sign
+        return fma(self.values.astype(np.float32), factor, bias)
 
     def fixed(self, y: Grid, residual: Quantized | None, clamp: tuple[int, int]) -> Quantized:
         """On the grid of the output."""

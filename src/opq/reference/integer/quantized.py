@@ -66,9 +66,9 @@ class Quantized:
 def grid_of(range_: Range, precision: Precision) -> Grid:
     """The grid that holds a range. The quotients are those of float32 numbers, rounded to float32."""
     lo, hi = np.float32(range_.lo), np.float32(range_.hi)
-    if precision == "int16":
-        return Grid(_scale(np.float32(_HEADROOM) * np.maximum(-lo, hi), 32767), 0, -32767, 32767)
     with np.errstate(over="ignore"):
+        if precision == "int16":
+            return Grid(_scale(np.float32(_HEADROOM) * np.maximum(-lo, hi), 32767), 0, -32767, 32767)
         scale = _scale(hi - lo, 255)
     return Grid(scale, int(np.clip(np.rint(-lo / scale), 0, 255)), 0, 255)
 

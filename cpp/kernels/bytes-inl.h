@@ -1,0 +1,123 @@
+// Products of small integer codes with 8-bit activations, sparse, on one tile of 64 pixels:
+//
+//   sums[m][p] += code * x(k)[p]     for the nonzeros (k, code) of row m
+//
+// where x(k) are 64 neighbouring bytes: row k of a panel, or tap k of a channel's planes. Any two nonzeros of a row make a
+// pair: their bytes are interleaved, multiplied by the pair of codes and added in 16 bits (S16). 16 bits hold a segment:
+// the positive codes of it add up to 128 at the most, and so do the negative ones, 128 * 255 = 32640. Between segments sums
+// go on in 32 bits.
+//
+//   segments  s0 s1 s2 ...        two bytes per row: how many
+//   counts    c c | c | c c c     one byte per segment: how many pairs
+//   places    k k k k | ...       two of 16 bits per pair
+//   codes     q q q q | ...       two of 8 bits per pair; a segment of an odd number ends in a code 0
+//
+// A row of one segment never leaves the registers: it is finished to bytes from there (docs/integers.md has the rule).
+#pragma once
+
+#include "kernels/kernels.h"
+#include "kernels/unroll-inl.h"
+
+namespace opq {
+
+// Where x(k) lies.
+struct PanelPlaces {
+  const uint8_t* panel;
+  const uint8_t* operator()(uint32_t k) const { return panel + k * kByteTile; }
+};
+struct PlanePlaces {
+  const uint8_t* x;
+  const std::ptrdiff_t* offsets;
+  const uint8_t* operator()(uint32_t k) const { return x + offsets[k]; }
+};
+
+// The pairs of one segment, from `place` and `code` on, which move behind them.
+template <class S, class X, int... V>
+inline void add_segment(Seq<V...>, int pairs, const uint16_t*& place, const uint16_t*& code, X x,
+                        S (&sum)[sizeof...(V)]) {
+  for (int i = 0; i < pairs; ++i, ++code) {
+    uint32_t two;
+    __builtin_memcpy(&two, place, sizeof two);
+    place += 2;
+    const uint8_t *a = x(two & 0xffff), *b = x(two >> 16);
+    ((sum[V] = sum[V].add_products(a + S::kPixels * V, b + S::kPixels * V, *code)), ...);
+  }
+}
+
+// Row m of the finished sums to its place in y.
+template <class S, int... V>
+inline void finish_byte_row(Seq<V...>, const S (&sum)[sizeof...(V)], const ByteOutput& out, int m) {
+  const ByteRule& rule = out.rules[m];
+  uint8_t* y = out.y + m * out.stride;
+  const uint8_t* residual = out.residual ? out.residual + m * out.stride : nullptr;
+  const auto finish = [&](S v, int at) {
+    v = saturating_add(high_product(v, rule.multiplier), rule.bias);
+    if (residual) {
+      // The last pixels are read from a copy: the tile may end where the memory does.
+      uint8_t copy[S::kPixels];
+      const uint8_t* r = residual + at;
+      if (out.n < at + S::kPixels) {
+        for (int p = 0; p < S::kPixels; ++p) copy[p] = p < out.n - at ? r[p] : 0;
+        r = copy;
+      }
+      v = saturating_add(v, high_product(S::centred(r, out.residual_zero), rule.residual_multiplier));
+    }
+    shift_right(v, rule.fraction).store_clamped(out.least, out.most, y + at, out.n - at);
+  };
+  ((S::kPixels * V < out.n ? finish(sum[V], S::kPixels * V) : void()), ...);
+}
+
+template <class S, class X, int... V>
+void byte_rows(Seq<V...> all, const PairBlock& block, int rows, X x, int32_t* sums, bool first, const ByteOutput* out) {
+  const uint8_t* count = block.counts;
+  const uint16_t *place = block.places, *code = block.codes;
+  const int step = out && first ? 0 : kByteTile;  // sums that are finished at once need no memory of their own
+  for (int m = 0; m < rows; ++m, sums += step) {
+    const int segments = block.segments[m];
+    if (out && first && segments <= 1 && out->rules[m].shift == 0) {
+      S sum[sizeof...(V)] = {(static_cast<void>(V), S::zero())...};
+      if (segments == 1) add_segment(all, *count++, place, code, x, sum);
+      finish_byte_row(all, sum, *out, m);
+      continue;
+    }
+    if (first && segments == 0) {
+      for (int p = 0; p < kByteTile; ++p) sums[p] = 0;
+    }
+    for (int s = 0; s < segments; ++s) {
+      S sum[sizeof...(V)] = {(static_cast<void>(V), S::zero())...};
+      add_segment(all, *count++, place, code, x, sum);
+      if (first && s == 0) {
+        (sum[V].store(sums + S::kPixels * V), ...);
+      } else {
+        (sum[V].add_to(sums + S::kPixels * V), ...);
+      }
+    }
+    if (!out) continue;
+    const S sum[sizeof...(V)] = {S::load(sums + S::kPixels * V, out->rules[m].shift)...};
+    finish_byte_row(all, sum, *out, m);
+  }
+}
+
+template <class S>
+void byte_block(const PairBlock& block, int rows, const uint8_t* panel, int32_t* sums, bool first, const ByteOutput* out) {
+  byte_rows<S>(SeqTo<kByteTile / S::kPixels>(), block, rows, PanelPlaces{panel}, sums, first, out);
+}
+
+template <class S>
+void byte_plane(const PairBlock& row, const uint8_t* x, const std::ptrdiff_t* offsets, int32_t* sums,
+                const ByteOutput* out) {
+  byte_rows<S>(SeqTo<kByteTile / S::kPixels>(), row, 1, PlanePlaces{x, offsets}, sums, true, out);
+}
+
+template <class S, int... V>
+void finish_bytes_row(Seq<V...> all, const int32_t* sums, const ByteOutput& out) {
+  const S sum[sizeof...(V)] = {S::load(sums + S::kPixels * V, out.rules[0].shift)...};
+  finish_byte_row(all, sum, out, 0);
+}
+
+template <class S>
+void finish_bytes(const int32_t* sums, const ByteOutput& out) {
+  finish_bytes_row<S>(SeqTo<kByteTile / S::kPixels>(), sums, out);
+}
+
+}  // namespace opq

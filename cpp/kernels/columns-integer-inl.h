@@ -1,0 +1,57 @@
+// columns-inl.h in integers: acc[m] += columns[k][m] * x[k] for the k with x[k] != 0, two columns at a time, exact.
+#pragma once
+
+#include "kernels/kernels.h"
+#include "kernels/unroll-inl.h"
+
+namespace opq {
+
+template <class C, int... I>
+void columns_integer_dense(Seq<I...>, const int8_t* columns, const int16_t* x, std::size_t depth, int32_t* acc) {
+  constexpr std::size_t kChunk = 512, kAhead = 24, kWidth = C::kRows * sizeof...(I);
+  C sum[sizeof...(I)] = {(static_cast<void>(I), C::zero())...};
+  for (std::size_t begin = 0; begin < depth; begin += kChunk) {
+    const std::size_t end = depth - begin < kChunk ? depth : begin + kChunk;
+    std::size_t active[kChunk + kAhead];
+    int16_t values[kChunk + 1];
+    std::size_t count = 0;
+    for (std::size_t k = begin; k < end; ++k) {
+      active[count] = k;
+      values[count] = x[k];
+      count += x[k] != 0;
+    }
+    for (std::size_t i = 0; i < kAhead; ++i) active[count + i] = end - 1;
+    values[count] = 0;  // of an odd number, the last column has a partner that counts nothing
+    for (std::size_t i = 0; i < count; i += 2) {
+      const int8_t *a = columns + active[i] * kWidth, *b = columns + active[i + 1] * kWidth;
+      __builtin_prefetch(columns + active[i + kAhead - 1] * kWidth);
+      __builtin_prefetch(columns + active[i + kAhead - 2] * kWidth);
+      ((sum[I] = sum[I].add_columns(a + C::kRows * I, b + C::kRows * I, values + i)), ...);
+    }
+  }
+  (sum[I].store(acc + C::kRows * I), ...);
+}
+
+template <class C>
+void columns_integer(const int8_t* columns, const int16_t* x, std::size_t depth, int vectors, int32_t* acc) {
+  switch (vectors) {
+    case 1:
+      return columns_integer_dense<C>(SeqTo<1>(), columns, x, depth, acc);
+    case 2:
+      return columns_integer_dense<C>(SeqTo<2>(), columns, x, depth, acc);
+    case 3:
+      return columns_integer_dense<C>(SeqTo<3>(), columns, x, depth, acc);
+    case 4:
+      return columns_integer_dense<C>(SeqTo<4>(), columns, x, depth, acc);
+    case 5:
+      return columns_integer_dense<C>(SeqTo<5>(), columns, x, depth, acc);
+    case 6:
+      return columns_integer_dense<C>(SeqTo<6>(), columns, x, depth, acc);
+    case 7:
+      return columns_integer_dense<C>(SeqTo<7>(), columns, x, depth, acc);
+    case 8:
+      return columns_integer_dense<C>(SeqTo<8>(), columns, x, depth, acc);
+  }
+}
+
+}  // namespace opq

@@ -1,0 +1,296 @@
+// Convolutions of codes with integer activations, by pairs of nonzeros (kernels/bytes-inl.h, words-inl.h).
+//
+//   for every image, group, part of the output rows m, tile of 64 output pixels:
+//     for every block of k = (channel, ky, kx), 512 of them for bytes, 256 for words:
+//       copy the tile's inputs to panel[k][64]
+//       sums[m][64] += codes[m][k] * panel[k][64]                 in registers where a row is one segment
+//     finish the rows, in fixed point or in float32
+#include <algorithm>
+#include <cstring>
+
+#include "runtime/code_pairs.h"
+#include "runtime/integer_finish.h"
+#include "runtime/integer_layer_packed.h"
+#include "runtime/integer_planes.h"
+#include "runtime/parallel.h"
+#include "runtime/saturating_product.h"
+#include "runtime/scratch.h"
+
+namespace opq {
+namespace {
+
+constexpr int64_t kRowCost = 4;  // starting and finishing a row takes as long as so many pairs
+
+template <typename T>
+constexpr Precision precision_of() {
+  return sizeof(T) == 1 ? Precision::kInt8 : Precision::kInt16;
+}
+
+template <typename T>
+class IntegerConvLayer final : public IntegerLayer {
+ public:
+  static constexpr int64_t kDepth = sizeof(T) == 1 ? kByteDepth : kWordDepth;
+  using Sum = typename SumOf<T>::type;
+
+  IntegerConvLayer(const Weights& weights, const ConvGeometry& geometry)
+      : IntegerLayer(weights),
+        geometry_(geometry),
+        planes_(geometry),
+        rows_(weights.rows / geometry.group),
+        depth_(weights.depth),
+        nonzeros_(weights.rows * weights.depth -
+                  std::count(weights.codes, weights.codes + weights.rows * weights.depth, 0)),
+        pairs_(precision_of<T>()) {
+    std::vector<int64_t> costs(static_cast<std::size_t>(weights.rows), kRowCost);
+    for (int64_t group = 0; group < geometry.group; ++group) {
+      for (int64_t block = 0; block < depth_blocks(); ++block) {
+        for (int64_t m = group * rows_; m < (group + 1) * rows_; ++m) {
+          costs[m] += pairs_.add_row(weights.codes + m * depth_ + block * kDepth, depth_of(block));
+        }
+      }
+      cost_sums_.push_back(0);
+      for (int64_t m = group * rows_; m < (group + 1) * rows_; ++m) cost_sums_.push_back(cost_sums_.back() + costs[m]);
+    }
+    pairs_.finish();
+  }
+
+  std::size_t scratch_bytes(const ConvShape& shape, int threads) const override {
+    ScratchSize size;
+    size.add<std::ptrdiff_t>(planes_.taps() + 1).add<T>(plane_elements(shape));
+    for (int i = 0; i < threads; ++i) size.add<std::byte>(thread_bytes());
+    return size.bytes();
+  }
+
+  void run(const ConvShape& shape, const std::byte* x, const Grid* grids, const IntegerEpilogue& epilogue,
+           std::byte* scratch, ThreadPool& pool, const Kernels& kernels) const override {
+    Scratch memory(scratch);
+    Job job{.shape = shape, .grids = grids, .epilogue = epilogue, .kernels = kernels};
+    job.input = reinterpret_cast<const T*>(x);
+    job.pixels = shape.out_h * shape.out_w;
+    auto* offsets = memory.take<float>((planes_.taps() + 1) * (sizeof(std::ptrdiff_t) / sizeof(float)));
+    job.tap_offsets = planes_.write_offsets(shape, offsets);
+    T* planes = memory.take<T>(plane_elements(shape));
+    if (reads_input_directly(shape)) {
+      job.channel_stride = shape.h * shape.w;
+      job.row_stride = shape.w;
+    } else {
+      job.channel_stride = planes_.channel_floats(shape);
+      job.row_stride = planes_.row_stride(shape);
+      parallel_ranges(pool, shape.n * shape.c, grain_of(job.channel_stride), [&](int64_t begin, int64_t end, int) {
+        for (int64_t i = begin; i < end; ++i) {
+          fill_integer_planes(planes_, shape, job.input + i * shape.h * shape.w,
+                              static_cast<T>(grids[i / shape.c].zero), planes + i * job.channel_stride);
+        }
+      });
+      job.input = planes;
+    }
+    std::byte* own = memory.take<std::byte>(0);
+    const int64_t tiles = (job.pixels + kByteTile - 1) / kByteTile, tasks = shape.n * geometry_.group * tiles;
+    // Tiles first; where these do not occupy the threads evenly, the rows are divided as well.
+    const int64_t wanted = 4 * pool.threads();
+    const int64_t parts =
+        pool.threads() == 1 || tasks >= wanted ? 1 : std::min<int64_t>(rows_, (wanted + tasks - 1) / tasks);
+    parallel_ranges(pool, tasks * parts, 1, [&](int64_t begin, int64_t end, int thread) {
+      for (int64_t i = begin; i < end; ++i) {
+        const int64_t tile = i % tiles, part = i / tiles % parts, plane = i / tiles / parts;
+        const int64_t group = plane % geometry_.group, first_pixel = tile * kByteTile;
+        run_task(job,
+                 {.image = plane / geometry_.group,
+                  .group = group,
+                  .first_row = part_begin(group, part, parts),
+                  .last_row = part_begin(group, part + 1, parts),
+                  .first_pixel = first_pixel,
+                  .pixels = static_cast<int>(std::min<int64_t>(kByteTile, job.pixels - first_pixel))},
+                 own + static_cast<std::size_t>(thread) * (thread_bytes() + kAlignment));
+      }
+    });
+  }
+
+  std::size_t packed_bytes() const override {
+    return pairs_.bytes() + code_sums().size() * sizeof(CodeSums) + cost_sums_.size() * sizeof(int64_t);
+  }
+  int64_t nonzeros() const override { return nonzeros_; }
+  const char* kernel_name() const override { return sizeof(T) == 1 ? "int8 pairs" : "int16 pairs"; }
+
+ private:
+  // What all tasks of one run share.
+  struct Job {
+    const ConvShape& shape;
+    const Grid* grids;
+    const IntegerEpilogue& epilogue;
+    const Kernels& kernels;
+    const T* input = nullptr;  // x or the padded planes
+    int64_t channel_stride = 0, row_stride = 0;
+    const std::ptrdiff_t* tap_offsets = nullptr;
+    int64_t pixels = 0;
+  };
+
+  struct Task {
+    int64_t image, group, first_row, last_row, first_pixel;
+    int pixels;
+  };
+
+  // A stretch of a tile's pixels that are neighbours in the input.
+  struct Run {
+    std::ptrdiff_t from;
+    int to, length;
+  };
+
+  int64_t depth_blocks() const { return std::max<int64_t>(1, (depth_ + kDepth - 1) / kDepth); }
+  int64_t depth_of(int64_t block) const { return std::min(kDepth, depth_ - block * kDepth); }
+  std::size_t row_index(int64_t group, int64_t block, int64_t row) const {
+    return static_cast<std::size_t>((group * depth_blocks() + block) * rows_ + row);
+  }
+
+  bool reads_input_directly(const ConvShape& shape) const {
+    return geometry_.kernel_h == 1 && geometry_.kernel_w == 1 && geometry_.stride_h == 1 && geometry_.stride_w == 1 &&
+           shape.pad_top == 0 && shape.pad_left == 0 && shape.out_h == shape.h && shape.out_w == shape.w;
+  }
+
+  std::size_t plane_elements(const ConvShape& shape) const {
+    if (reads_input_directly(shape)) return 0;
+    return static_cast<std::size_t>(saturating_product({shape.n, shape.c, planes_.channel_floats(shape)}));
+  }
+
+  // A panel, and sums of all rows where there are several blocks, of one row where there is one.
+  std::size_t thread_bytes() const {
+    const std::size_t rows = depth_blocks() > 1 ? static_cast<std::size_t>(rows_) : 1;
+    return align_up(panel_elements() * sizeof(T) + rows * kByteTile * sizeof(Sum));
+  }
+  std::size_t panel_elements() const { return static_cast<std::size_t>(std::min(depth_, kDepth)) * kByteTile; }
+
+  int64_t part_begin(int64_t group, int64_t part, int64_t parts) const {
+    const auto sums = cost_sums_.begin() + group * (rows_ + 1), end = sums + rows_;
+    if (part == 0) return 0;
+    if (part == parts) return rows_;
+    const double target = static_cast<double>(*end) * static_cast<double>(part) / static_cast<double>(parts);
+    return std::lower_bound(sums, end, static_cast<int64_t>(target)) - sums;
+  }
+
+  void run_task(const Job& job, const Task& task, std::byte* scratch) const {
+    if (task.first_row == task.last_row) return;
+    T* panel = reinterpret_cast<T*>(scratch);
+    Sum* sums = reinterpret_cast<Sum*>(scratch + panel_elements() * sizeof(T));
+    Run runs[kByteTile];
+    const int count = find_runs(job, task, runs);
+    const int64_t blocks = depth_blocks();
+    for (int64_t block = 0; block < blocks; ++block) {
+      pack(job, task, block, runs, count, panel);
+      const bool last = block + 1 == blocks;
+      if (last && fixed(job, task, block, panel, sums)) return;
+      if (blocks > 1) {
+        multiply(job, task.group, block, task.first_row, task.last_row, panel, sums);
+        for (int64_t row = task.first_row; last && row < task.last_row; ++row) {
+          finish(job, task, sums + (row - task.first_row) * kByteTile, row);
+        }
+      } else {
+        for (int64_t row = task.first_row; row < task.last_row; ++row) {
+          multiply(job, task.group, block, row, row + 1, panel, sums);
+          finish(job, task, sums, row);
+        }
+      }
+    }
+  }
+
+  int find_runs(const Job& job, const Task& task, Run* runs) const {
+    int count = 0;
+    for (int done = 0; done < task.pixels; ++count) {
+      const int64_t pixel = task.first_pixel + done, column = pixel % job.shape.out_w;
+      const int64_t left = job.row_stride == job.shape.out_w ? task.pixels : job.shape.out_w - column;
+      const int length = static_cast<int>(std::min<int64_t>(left, task.pixels - done));
+      runs[count] = {pixel / job.shape.out_w * job.row_stride + column, done, length};
+      done += length;
+    }
+    return count;
+  }
+
+  void pack(const Job& job, const Task& task, int64_t block, const Run* runs, int count, T* panel) const {
+    const int64_t first = block * kDepth, taps = planes_.taps(), depth = depth_of(block);
+    int64_t tap = first % taps;
+    const T* channel =
+        job.input + (task.image * job.shape.c + task.group * (depth_ / taps) + first / taps) * job.channel_stride;
+    for (int64_t k = 0; k < depth; ++k) {
+      const T* in = channel + job.tap_offsets[tap];
+      T* out = panel + k * kByteTile;
+      if (count == 1 && runs[0].length == kByteTile) {
+        std::memcpy(out, in + runs[0].from, kByteTile * sizeof(T));
+      } else {
+        for (int i = 0; i < count; ++i) {
+          std::memcpy(out + runs[i].to, in + runs[i].from, static_cast<std::size_t>(runs[i].length) * sizeof(T));
+        }
+      }
+      if (++tap == taps) tap = 0, channel += job.channel_stride;
+    }
+  }
+
+  void multiply(const Job& job, int64_t group, int64_t block, int64_t first, int64_t last, const T* panel,
+                Sum* sums) const {
+    const PairBlock rows = pairs_.block(row_index(group, block, first));
+    if constexpr (sizeof(T) == 1) {
+      job.kernels.byte_block(rows, static_cast<int>(last - first), panel, sums, block == 0, nullptr);
+    } else {
+      job.kernels.word_block(rows, static_cast<int>(last - first), panel, sums, block == 0);
+    }
+  }
+
+  // Where the finish is in fixed point: the last block, finished from the registers.
+  bool fixed(const Job& job, const Task& task, int64_t block, const T* panel, Sum* sums) const {
+    const IntegerEpilogue& e = job.epilogue;
+    if constexpr (sizeof(T) == 1) {
+      if (!e.rules) return false;
+      const int64_t m = task.group * rows_ + task.first_row, offset = offset_of(job, task, m);
+      const ByteOutput output = {
+          .rules = e.rules + m,
+          .residual = e.residual ? reinterpret_cast<const uint8_t*>(e.residual) + offset : nullptr,
+          .residual_zero = e.residual ? e.residual_grid->zero : 0,
+          .stride = job.pixels,
+          .least = e.least,
+          .most = e.most,
+          .y = reinterpret_cast<uint8_t*>(e.y) + offset,
+          .n = task.pixels};
+      job.kernels.byte_block(pairs_.block(row_index(task.group, block, task.first_row)),
+                             static_cast<int>(task.last_row - task.first_row), panel, sums, block == 0, &output);
+      return true;
+    }
+    return false;
+  }
+
+  void finish(const Job& job, const Task& task, const Sum* sums, int64_t row) const {
+    const IntegerEpilogue& e = job.epilogue;
+    const int64_t m = task.group * rows_ + row, offset = offset_of(job, task, m);
+    const Grid& grid = job.grids[task.image];
+    alignas(64) float floats[kByteTile] = {};
+    to_floats(sums, grid, code_sums()[static_cast<std::size_t>(m)], floats, task.pixels, job.kernels);
+    finish_floats<T>(e, m, grid.scale, floats,
+                     e.residual ? e.residual + static_cast<std::size_t>(offset) * residual_size<T>(e) : nullptr,
+                     e.y + static_cast<std::size_t>(offset) * y_size<T>(e), task.pixels, job.kernels);
+  }
+
+  // Of the task's first pixel in channel m of the output.
+  static int64_t offset_of(const Job& job, const Task& task, int64_t m) {
+    return (task.image * job.shape.m + m) * job.pixels + task.first_pixel;
+  }
+
+  ConvGeometry geometry_;
+  InputPlanes planes_;
+  int64_t rows_, depth_;  // rows per group
+  int64_t nonzeros_;
+  CodePairs pairs_;                 // [group][block][row]
+  std::vector<int64_t> cost_sums_;  // [group][rows + 1]
+};
+
+}  // namespace
+
+std::unique_ptr<IntegerLayer> pack_integer_conv(const Weights& weights, const ConvGeometry& geometry,
+                                                Precision precision) {
+  if (precision == Precision::kInt8) return std::make_unique<IntegerConvLayer<uint8_t>>(weights, geometry);
+  return std::make_unique<IntegerConvLayer<int16_t>>(weights, geometry);
+}
+
+int64_t most_integer_conv_bytes(const Weights& weights, const ConvGeometry& geometry) {
+  const int64_t blocks = std::max<int64_t>(1, (weights.depth + kWordDepth - 1) / kWordDepth);
+  return CodePairs::most_bytes(weights.rows * blocks, weights.rows * weights.depth) +
+         (2 * weights.rows + geometry.group) * static_cast<int64_t>(sizeof(int64_t));
+}
+
+}  // namespace opq

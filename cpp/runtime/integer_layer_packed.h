@@ -1,0 +1,19 @@
+// The kinds of integer layers; IntegerLayer::pack chooses.
+#pragma once
+
+#include "runtime/integer_layer.h"
+
+namespace opq {
+
+std::unique_ptr<IntegerLayer> pack_integer_conv(const Weights& weights, const ConvGeometry& geometry,
+                                                Precision precision);
+// weights.depth == kernel_h * kernel_w: every output channel reads one input channel.
+std::unique_ptr<IntegerLayer> pack_integer_depthwise(const Weights& weights, const ConvGeometry& geometry,
+                                                     Precision precision);
+std::unique_ptr<IntegerLayer> pack_integer_linear(const Weights& weights, Precision precision);
+
+int64_t most_integer_conv_bytes(const Weights& weights, const ConvGeometry& geometry);
+int64_t most_integer_depthwise_bytes(const Weights& weights);
+int64_t most_integer_linear_bytes(const Weights& weights);
+
+}  // namespace opq

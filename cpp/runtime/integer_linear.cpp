@@ -1,0 +1,137 @@
+// Products of codes with one row of integer activations, column by column (kernels/columns-integer-inl.h):
+// codes [m / 64][k][64], so that the column k of a block is one cache line. The last block is as wide as its rows need.
+//
+// Activations are centred, q - zero, in 16 bits; columns where that is 0 are skipped.
+#include <algorithm>
+#include <cstring>
+
+#include "runtime/aligned_buffer.h"
+#include "runtime/integer_finish.h"
+#include "runtime/integer_layer_packed.h"
+#include "runtime/parallel.h"
+#include "runtime/saturating_product.h"
+#include "runtime/scratch.h"
+
+namespace opq {
+namespace {
+
+constexpr int64_t kDepth = 512;  // columns whose products 32 bits hold: 512 * 127 * 32767 < 2^31
+
+int64_t padded(int64_t rows) { return (rows + kVector - 1) / kVector * kVector; }
+
+template <typename T>
+class IntegerLinearLayer final : public IntegerLayer {
+ public:
+  explicit IntegerLinearLayer(const Weights& weights)
+      : IntegerLayer(weights),
+        rows_(weights.rows),
+        depth_(weights.depth),
+        nonzeros_(rows_ * depth_ - std::count(weights.codes, weights.codes + rows_ * depth_, 0)),
+        columns_(static_cast<std::size_t>(padded(rows_) * depth_)) {
+    std::memset(columns_.data(), 0, columns_.size());
+    for (int64_t m = 0; m < rows_; ++m) {
+      const int64_t block = m / kColumnRows;
+      int8_t* out = columns(block) + m % kColumnRows;
+      for (int64_t k = 0; k < depth_; ++k) out[k * width_of(block)] = weights.codes[m * depth_ + k];
+    }
+  }
+
+  std::size_t scratch_bytes(const ConvShape& shape, int) const override {
+    return ScratchSize().add<int16_t>(static_cast<std::size_t>(saturating_product({shape.n, depth_}))).bytes();
+  }
+
+  void run(const ConvShape& shape, const std::byte* x, const Grid* grids, const IntegerEpilogue& epilogue,
+           std::byte* scratch, ThreadPool& pool, const Kernels& kernels) const override {
+    auto* centred = Scratch(scratch).take<int16_t>(static_cast<std::size_t>(shape.n * depth_));
+    const T* q = reinterpret_cast<const T*>(x);
+    for (int64_t image = 0; image < shape.n; ++image) {
+      for (int64_t k = image * depth_; k < (image + 1) * depth_; ++k) {
+        centred[k] = static_cast<int16_t>(q[k] - grids[image].zero);
+      }
+    }
+    const int64_t blocks = (rows_ + kColumnRows - 1) / kColumnRows;
+    parallel_ranges(pool, blocks, 1, [&](int64_t begin, int64_t end, int) {
+      for (int64_t block = begin; block < end; ++block) {
+        for (int64_t image = 0; image < shape.n; ++image) {
+          run_block(block, image, centred + image * depth_, grids[image], epilogue, kernels);
+        }
+      }
+    });
+  }
+
+  std::size_t packed_bytes() const override { return columns_.size() + code_sums().size() * sizeof(CodeSums); }
+  int64_t nonzeros() const override { return nonzeros_; }
+  const char* kernel_name() const override { return sizeof(T) == 1 ? "int8 columns" : "int16 columns"; }
+
+ private:
+  using Sum = typename SumOf<T>::type;
+
+  void run_block(int64_t block, int64_t image, const int16_t* x, const Grid& grid, const IntegerEpilogue& e,
+                 const Kernels& kernels) const {
+    alignas(64) int32_t part[kColumnRows];
+    alignas(64) Sum sums[kColumnRows] = {};
+    const int64_t width = width_of(block);
+    for (int64_t k = 0; k < depth_; k += kDepth) {
+      kernels.columns_integer(columns(block) + k * width, x + k, static_cast<std::size_t>(std::min(kDepth, depth_ - k)),
+                              static_cast<int>(width / kVector), part);
+      for (int64_t m = 0; m < width; ++m) sums[m] += part[m];
+    }
+    const int64_t first = block * kColumnRows, n = std::min<int64_t>(kColumnRows, rows_ - first);
+    const auto offset = static_cast<std::size_t>(image * rows_ + first);
+    if constexpr (sizeof(T) == 1) {
+      if (e.rules) return finish_fixed(first, n, offset, sums, grid, e);
+    }
+    finish(first, n, offset, sums, grid, e, kernels);
+  }
+
+  void finish_fixed(int64_t first, int64_t n, std::size_t offset, const Sum* sums, const Grid& grid,
+                    const IntegerEpilogue& e) const {
+    auto* y = reinterpret_cast<uint8_t*>(e.y) + offset;
+    const auto* residual = e.residual ? reinterpret_cast<const uint8_t*>(e.residual) + offset : nullptr;
+    for (int64_t i = 0; i < n; ++i) {
+      const CodeSums& codes = code_sums()[static_cast<std::size_t>(first + i)];
+      const int64_t sum = static_cast<int64_t>(sums[i]) + grid.zero * (codes.positive - codes.negative);
+      const int r = residual ? residual[i] - e.residual_grid->zero : 0;
+      y[i] = static_cast<uint8_t>(requantize(sum, e.rules[first + i], r, e.least, e.most));
+    }
+  }
+
+  // act(fma(float(S), scale * scale of x, bias) + residual), channels beside each other.
+  void finish(int64_t first, int64_t n, std::size_t offset, const Sum* sums, const Grid& grid, const IntegerEpilogue& e,
+              const Kernels& kernels) const {
+    alignas(64) float floats[kColumnRows], scale[kColumnRows], added[kColumnRows], values[kColumnRows];
+    for (int64_t i = 0; i < n; ++i) {
+      floats[i] = static_cast<float>(sums[i]);
+      scale[i] = (e.scale ? e.scale[first + i] : 1.0f) * grid.scale;
+    }
+    const auto* residual = reinterpret_cast<const float*>(e.residual) + offset;
+    if (e.residual && e.residual_grid) {
+      dequantize(reinterpret_cast<const T*>(e.residual) + offset, *e.residual_grid, added, static_cast<std::size_t>(n),
+                 kernels);
+      residual = added;
+    }
+    float* y = e.y_grid ? values : reinterpret_cast<float*>(e.y) + offset;
+    kernels.finish_columns(floats, scale, e.bias ? e.bias + first : nullptr, e.residual ? residual : nullptr, e.act, y,
+                           static_cast<int>(n));
+    if (e.y_grid) quantize(values, *e.y_grid, reinterpret_cast<T*>(e.y) + offset, static_cast<std::size_t>(n), kernels);
+  }
+
+  int64_t width_of(int64_t block) const { return std::min<int64_t>(kColumnRows, padded(rows_) - block * kColumnRows); }
+  int8_t* columns(int64_t block) const {
+    return reinterpret_cast<int8_t*>(columns_.data()) + block * kColumnRows * depth_;
+  }
+
+  int64_t rows_, depth_, nonzeros_;
+  AlignedBuffer columns_;
+};
+
+}  // namespace
+
+std::unique_ptr<IntegerLayer> pack_integer_linear(const Weights& weights, Precision precision) {
+  if (precision == Precision::kInt8) return std::make_unique<IntegerLinearLayer<uint8_t>>(weights);
+  return std::make_unique<IntegerLinearLayer<int16_t>>(weights);
+}
+
+int64_t most_integer_linear_bytes(const Weights& weights) { return padded(weights.rows) * weights.depth; }
+
+}  // namespace opq

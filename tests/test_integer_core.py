@@ -1,0 +1,196 @@
+"""Sessions of integer precision in the core: equal to the reference in every bit."""
+
+import dataclasses
+import os
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from networks import conv, quantized, random_networks
+
+import opq
+from opq import _core
+from opq.graph import Graph, Node, ValueInfo
+from opq.reference import execution
+from opq.reference.integer import execution as integer_execution
+from opq.reference.integer.quantized import range_of
+from opq.reference.ranges_section import Range, rounded_range
+
+PRECISIONS = st.sampled_from(["int8", "int16"])
+
+
+def reference(model, precision, x):
+    """All outputs, by the definition."""
+    return integer_execution.run(model.graph, model.tensors, model.ranges, precision, {"x": x})
+
+
+def core(model, precision, x, threads=1):
+    """All outputs, by the core."""
+    return opq.Session(model, precision=precision, threads=threads).run(None, {"x": x})
+
+
+def assert_same_bits(got, expected):
+    for a, b in zip(got, expected, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def with_ranges(model, x, names):
+    """The model with the ranges that these values have on x."""
+    values = execution.run(model.graph, model.tensors, {"x": x}, names)
+    ranges = {}
+    for name, value in zip(names, values, strict=True):
+        lo, hi = range_of(value)
+        ranges[name] = rounded_range(0.9 * lo, 0.9 * hi)  # what is beyond them is clipped
+    return dataclasses.replace(model, ranges=ranges)
+
+
+@st.composite
+def exact_networks(draw):
+    """(model, input): random networks in which whatever is float32 is one rounding at a time, so that the core's bits are
+    defined: layers are coded, activations piecewise linear, and means are of values that are held."""
+    model, x = draw(random_networks())
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    nodes, needed = [], set()
+    for node in model.graph.nodes:
+        if node.op in ("Sigmoid", "Tanh", "HardSwish", "HardSigmoid"):
+            node = dataclasses.replace(node, op="Relu", attributes={})
+        if node.op == "AveragePool":
+            needed.add(node.inputs[0])
+        nodes.append(node)
+    tensors = {
+        name: quantized(rng, tensor.shape, 15, 0.3) if name.endswith("weight") and isinstance(tensor, np.ndarray) else tensor
+        for name, tensor in model.tensors.items()
+    }
+    model = opq.CompressedModel(dataclasses.replace(model.graph, nodes=tuple(nodes)), tensors)
+    share = draw(st.sampled_from([0.0, 0.5, 1.0, 1.0]))
+    names = ["x", *(node.outputs[0] for node in nodes)]
+    return with_ranges(model, x, [name for name in names if name in needed or rng.random() < share]), x
+
+
+@given(exact_networks(), PRECISIONS, st.sampled_from([1, 2, 3]))
+def test_random_networks_give_the_bits_of_the_reference(drawn, precision, threads):
+    model, x = drawn
+    assert_same_bits(core(model, precision, x, threads), reference(model, precision, x))
+
+
+@given(exact_networks(), PRECISIONS)
+def test_every_instruction_set_gives_the_same_bits(drawn, precision):
+    model, x = drawn
+    expected = core(model, precision, x)
+    for isa in _core.supported_isas():
+        os.environ["OPQ_ISA"] = isa
+        try:
+            assert_same_bits(core(model, precision, x), expected)
+        finally:
+            del os.environ["OPQ_ISA"]
+
+
+def network(nodes, tensors, shape, outputs=("y",)):
+    """A model of one input x of this shape, whose first dimension is free."""
+    infos = tuple(ValueInfo(name, "float32", None) for name in outputs)
+    return opq.CompressedModel(Graph((ValueInfo("x", "float32", ("N", *shape)),), infos, tuple(nodes)), tensors)
+
+
+def one_conv(rng, channels, rows, kernel, levels, sparsity, size, held, group=1):
+    """conv + residual + Relu between values that are held, or none is."""
+    tensors = {
+        "c.weight": quantized(rng, (rows, channels // group, kernel, kernel), levels, sparsity),
+        "c.bias": rng.normal(size=rows).astype(np.float32),
+    }
+    pad = kernel // 2
+    nodes = [conv("c", "x", "a", "", "c.bias", kernel=kernel, pads=(pad, pad, pad, pad), group=group)]
+    if rows == channels:
+        nodes.append(Node("Add", "add", ("a", "x"), ("b",)))
+    nodes.append(Node("Relu", "relu", (nodes[-1].outputs[0],), ("d",)))
+    nodes.append(Node("MaxPool", "pool", ("d",), ("y",), {
+        "kernel_shape": (1, 1), "strides": (1, 1), "dilations": (1, 1), "pads": (0, 0, 0, 0), "auto_pad": "NOTSET", "ceil_mode": 0,
+    }))  # fmt: skip
+    graph = Graph(
+        (ValueInfo("x", "float32", ("N", channels, *size)),),
+        (ValueInfo("y", "float32", (None, rows, *size)), ValueInfo("d", "float32", (None, rows, *size))),
+        tuple(nodes),
+    )
+    model = opq.CompressedModel(graph, tensors)
+    x = rng.normal(size=(2, channels, *size)).astype(np.float32)
+    return with_ranges(model, x, ["x", "d"] if held else []), x
+
+
+@pytest.mark.parametrize("precision", ["int8", "int16"])
+@pytest.mark.parametrize("held", [True, False], ids=["held", "by_image"])
+@pytest.mark.parametrize(
+    ("channels", "rows", "kernel", "levels", "sparsity", "group"),
+    [
+        (64, 64, 1, 7, 0.9, 1),
+        (600, 600, 1, 7, 0.5, 1),  # several blocks of depth, with residual
+        (1300, 20, 1, 127, 0.0, 1),  # many segments in a row
+        (40, 33, 3, 7, 0.8, 1),
+        (8, 8, 3, 127, 0.0, 8),  # depthwise, codes of 8 bits
+        (6, 12, 5, 7, 0.2, 6),  # depthwise, two outputs per channel
+        (3, 16, 7, 7, 0.0, 1),
+    ],
+)
+@pytest.mark.parametrize("size", [(7, 7), (14, 15)])
+def test_layers_of_real_shapes(precision, held, channels, rows, kernel, levels, sparsity, group, size):
+    model, x = one_conv(np.random.default_rng(0), channels, rows, kernel, levels, sparsity, size, held, group)
+    expected = reference(model, precision, x)
+    for threads in (1, 2):
+        assert_same_bits(core(model, precision, x, threads), expected)
+
+
+@pytest.mark.parametrize("precision", ["int8", "int16"])
+@pytest.mark.parametrize("held", [True, False], ids=["held", "by_image"])
+@pytest.mark.parametrize("shape", [(1200,), (3, 700)], ids=["rows", "batch_of_rows"])
+def test_linear_layers(precision, held, shape):
+    rng = np.random.default_rng(1)
+    tensors = {
+        "fc.weight": quantized(rng, (131, shape[-1]), 127, 0.3),
+        "fc.bias": rng.normal(size=131).astype(np.float32),
+        "fc2.weight": quantized(rng, (131, 131), 7, 0.9, channel_scales=False),
+    }
+    nodes = (
+        Node("Linear", "fc", ("x", "fc.weight", "", "fc.bias"), ("a",)),
+        Node("Relu", "relu", ("a",), ("b",)),
+        Node("Linear", "fc2", ("b", "fc2.weight"), ("c",)),
+        Node("Add", "add", ("b", "c"), ("y",)),
+    )
+    outputs = (ValueInfo("y", "float32", ("N", *shape[:-1], 131)),)
+    model = opq.CompressedModel(Graph((ValueInfo("x", "float32", ("N", *shape)),), outputs, nodes), tensors)
+    x = rng.normal(size=(3, *shape)).astype(np.float32)
+    model = with_ranges(model, x, ["x", "b", "y"] if held else [])
+    assert_same_bits(core(model, precision, x), reference(model, precision, x))
+
+
+def test_values_that_are_no_numbers():
+    rng = np.random.default_rng(2)
+    model, x = one_conv(rng, 5, 5, 3, 7, 0.2, (6, 6), True)
+    x[0, 0, 0] = [np.nan, np.inf, -np.inf, 3e38, -3e38, -0.0]
+    for ranges in (model.ranges, {}, {"x": Range(0.0, 1e38)}, {"x": Range(-1e-38, 1e-38), "d": Range(0.0, 3e38)}):
+        for precision in ("int8", "int16"):
+            changed = dataclasses.replace(model, ranges=ranges)
+            assert_same_bits(core(changed, precision, x), reference(changed, precision, x))
+
+
+def test_a_scale_that_is_no_number():
+    rng = np.random.default_rng(3)
+    model, x = one_conv(rng, 4, 6, 1, 7, 0.2, (5, 5), True)
+    model.tensors["c.bias"][:3] = [np.inf, -np.inf, np.nan]
+    assert_same_bits(core(model, "int8", x), reference(model, "int8", x))
+
+
+def test_integers_keep_no_intermediate_values():
+    model, _ = one_conv(np.random.default_rng(4), 4, 6, 1, 7, 0.2, (5, 5), True)
+    with pytest.raises(ValueError, match="float32 only"):
+        _core.Session(model.network_of("int8"), 1, keep_all=True)
+    with pytest.raises(ValueError, match="precision is int4"):
+        _core.Network(model.to_bytes(), 1, "int4")
+
+
+def test_precisions_of_one_model_side_by_side(tmp_path):
+    model, x = one_conv(np.random.default_rng(5), 16, 16, 3, 7, 0.7, (9, 9), True)
+    model.save(tmp_path / "n.opq")
+    for precision in ("float32", "int16", "int8"):
+        a, b = (opq.Session(source, precision=precision) for source in (model, tmp_path / "n.opq"))
+        assert_same_bits(a.run(None, {"x": x}), b.run(None, {"x": x}))
+    exact = reference(model, "int16", x)[0]
+    assert np.abs(opq.Session(model).run(None, {"x": x})[0] - exact).max() < 1e-2 * np.abs(exact).max()
