@@ -20,6 +20,8 @@
 
 namespace opq {
 
+namespace {
+
 // Where x(k) lies.
 struct PanelPlaces {
   const uint8_t* panel;
@@ -30,6 +32,8 @@ struct PlanePlaces {
   const std::ptrdiff_t* offsets;
   const uint8_t* operator()(uint32_t k) const { return x + offsets[k]; }
 };
+
+}  // namespace
 
 // The pairs of one segment, from `place` and `code` on, which move behind them.
 template <class S, class X, int... V>
@@ -62,7 +66,7 @@ inline void finish_byte_row(Seq<V...>, const S (&sum)[sizeof...(V)], const ByteO
       }
       v = saturating_add(v, high_product(S::centred(r, out.residual_zero), rule.residual_multiplier));
     }
-    shift_right(v, rule.fraction).store_clamped(out.least, out.most, y + at, out.n - at);
+    shift_right(v, rule.fraction).store_clamped(out.least, out.most, y + at, static_cast<int>(out.n) - at);
   };
   ((S::kPixels * V < out.n ? finish(sum[V], S::kPixels * V) : void()), ...);
 }
@@ -106,7 +110,15 @@ void byte_block(const PairBlock& block, int rows, const uint8_t* panel, int32_t*
 template <class S>
 void byte_plane(const PairBlock& row, const uint8_t* x, const std::ptrdiff_t* offsets, int32_t* sums,
                 const ByteOutput* out) {
-  byte_rows<S>(SeqTo<kByteTile / S::kPixels>(), row, 1, PlanePlaces{x, offsets}, sums, true, out);
+  constexpr SeqTo<kByteTile / S::kPixels> all;
+  if (!out) return byte_rows<S>(all, row, 1, PlanePlaces{x, offsets}, sums, true, nullptr);
+  ByteOutput tile = *out;
+  for (std::ptrdiff_t p = 0; p < out->n; p += kByteTile) {
+    tile.y = out->y + p;
+    tile.residual = out->residual ? out->residual + p : nullptr;
+    tile.n = out->n - p < kByteTile ? out->n - p : kByteTile;
+    byte_rows<S>(all, row, 1, PlanePlaces{x + p, offsets}, sums, true, &tile);
+  }
 }
 
 template <class S, int... V>

@@ -54,4 +54,25 @@ void columns_integer(const int8_t* columns, const int16_t* x, std::size_t depth,
   }
 }
 
+// Two pairs at a time, as in columns-inl.h.
+template <class C>
+const uint16_t* columns_sparse_integer(const uint16_t* counts, const uint16_t* pairs, const int16_t* x,
+                                       std::size_t depth, int32_t* acc) {
+  const auto add = [acc](uint32_t row, uint32_t code, int32_t x_k) { acc[row] += (static_cast<int32_t>(code) - 128) * x_k; };
+  for (std::size_t k = 0; k < depth; ++k) {
+    const uint16_t* pair = pairs;
+    pairs += counts[k];
+    const int32_t x_k = x[k];
+    if (x_k == 0) continue;
+    for (; pairs - pair >= 2; pair += 2) {
+      uint32_t two;
+      __builtin_memcpy(&two, pair, sizeof two);
+      add(two & 0xff, two >> 8 & 0xff, x_k);
+      add(two >> 16 & 0xff, two >> 24, x_k);
+    }
+    if (pair != pairs) add(*pair & 0xff, *pair >> 8, x_k);
+  }
+  return pairs;
+}
+
 }  // namespace opq

@@ -73,6 +73,24 @@ inline constexpr int kByteTile = 64;    // pixels
 inline constexpr int kByteDepth = 512;  // rows of a panel of bytes: 32 KiB, the L1 cache
 inline constexpr int kWordDepth = 256;  // of words
 
+// A stretch of an integer panel's rows, in chunks of 16 elements: from source row + src to panel row + dst.
+struct IntegerRun {
+  std::ptrdiff_t src;
+  int dst;
+  int chunks;
+};
+
+// y[rows][columns] = zero, but for y[first_row + r][first_column + p] = x[r * x_stride + p * x_step] for r in [0, row_count),
+// p in [0, column_count).
+template <class T>
+struct IntegerPlane {
+  const T* x;
+  std::ptrdiff_t x_stride, x_step;
+  T* y;
+  std::ptrdiff_t rows, columns, first_row, row_count, first_column, column_count;
+  T zero;
+};
+
 // Some output rows of codes, as pairs; bytes-inl.h says how they lie.
 struct PairBlock {
   const uint16_t* segments;
@@ -95,7 +113,7 @@ struct ByteOutput {
   std::ptrdiff_t stride;
   uint8_t least, most;
   uint8_t* y;
-  int n;
+  std::ptrdiff_t n;
 };
 
 struct Kernels {
@@ -111,11 +129,18 @@ struct Kernels {
   void (*sparse_block)(const SparseBlock&, int rows, const float* panel, float* acc, int vectors, bool first,
                        const RowOutput* output);
   void (*dense_block)(const DenseBlock&, int rows, const float* panel, float* acc, int vectors, bool first);
+  // panel[k] = the runs of the source row at x + offsets[k], for k in [0, depth). x may be read, and the panel written, up
+  // to 15 elements further.
+  void (*pack_bytes)(const uint8_t* x, const std::ptrdiff_t* offsets, int depth, const IntegerRun* runs, int count,
+                     uint8_t* panel);
+  void (*pack_words)(const int16_t* x, const std::ptrdiff_t* offsets, int depth, const IntegerRun* runs, int count,
+                     int16_t* panel);
   // sums[m][kByteTile] (+)= codes * panel for rows [0, rows); overwritten with `first`. With `output`, the last block: the
   // sums are finished, and not kept.
   void (*byte_block)(const PairBlock&, int rows, const uint8_t* panel, int32_t* sums, bool first, const ByteOutput* output);
   void (*word_block)(const PairBlock&, int rows, const int16_t* panel, double* sums, bool first);
-  // Likewise for the one row of a depthwise convolution's channel: sums[p] = sum of code * x[offsets[k] + p].
+  // Likewise for the one row of a depthwise convolution's channel: sums[p] = sum of code * x[offsets[k] + p], for one tile,
+  // or with `output` for all its n pixels, which may be more.
   void (*byte_plane)(const PairBlock&, const uint8_t* x, const std::ptrdiff_t* offsets, int32_t* sums,
                      const ByteOutput* output);
   void (*word_plane)(const PairBlock&, const int16_t* x, const std::ptrdiff_t* offsets, double* sums);
@@ -124,6 +149,14 @@ struct Kernels {
   // Dense columns, as columns_i8: acc[m] = sum over k of columns[k][m] * x[k], columns with x[k] == 0 skipped. The sums of
   // |code * x| are below 2^31.
   void (*columns_integer)(const int8_t* columns, const int16_t* x, std::size_t depth, int vectors, int32_t* acc);
+  // Sparse columns, as columns_sparse with one lane. Returns the end of the pairs.
+  const uint16_t* (*columns_sparse_integer)(const uint16_t* counts, const uint16_t* pairs, const int16_t* x,
+                                            std::size_t depth, int32_t* acc);
+  // One phase of a padded plane. x may be read, and y written, up to 31 elements further.
+  void (*fill_byte_plane)(const IntegerPlane<uint8_t>&);
+  void (*fill_word_plane)(const IntegerPlane<int16_t>&);
+  // y[r * n + p] = x[r * x_stride + p] for r in [0, rows), p in [0, n). x may be read up to 15 elements further.
+  void (*gather_byte_rows)(const uint8_t* x, std::ptrdiff_t x_stride, uint8_t* y, std::ptrdiff_t rows, std::ptrdiff_t n);
 
   // Between float32 and integers that are held (quantize-inl.h).
   void (*sums_to_floats)(const int32_t* sums, int32_t shift, float* y, int n);  // y[p] = float(sums[p] - shift)

@@ -9,6 +9,7 @@
 #include "kernels/depthwise-inl.h"
 #include "kernels/elementwise-inl.h"
 #include "kernels/finish-inl.h"
+#include "kernels/integer-panel-inl.h"
 #include "kernels/panel-inl.h"
 #include "kernels/planes-inl.h"
 #include "kernels/pool-inl.h"
@@ -28,12 +29,18 @@ constexpr Kernels make_kernels(const char* name) {
       .pack_panel = pack_panel<V>,
       .sparse_block = sparse_block<V>,
       .dense_block = dense_block<V>,
+      .pack_bytes = pack_integers<V, uint8_t>,
+      .pack_words = pack_integers<V, int16_t>,
       .byte_block = byte_block<S>,
       .word_block = word_block<W>,
       .byte_plane = byte_plane<S>,
       .word_plane = word_plane<W>,
       .finish_bytes = finish_bytes<S>,
       .columns_integer = columns_integer<C>,
+      .columns_sparse_integer = columns_sparse_integer<C>,
+      .fill_byte_plane = fill_integer_plane<V, uint8_t>,
+      .fill_word_plane = fill_integer_plane<V, int16_t>,
+      .gather_byte_rows = gather_integer_rows<V, uint8_t>,
       .sums_to_floats = sums_to_floats<V>,
       .doubles_to_floats = doubles_to_floats<V>,
       .range = range<V>,

@@ -8,6 +8,8 @@
 
 namespace opq {
 
+namespace {
+
 struct WordPanelPlaces {
   const int16_t* panel;
   const int16_t* operator()(uint32_t k) const { return panel + k * kByteTile; }
@@ -17,6 +19,8 @@ struct WordPlanePlaces {
   const std::ptrdiff_t* offsets;
   const int16_t* operator()(uint32_t k) const { return x + offsets[k]; }
 };
+
+}  // namespace
 
 template <class S, class X, int... V>
 void word_rows(Seq<V...>, const PairBlock& block, int rows, X x, double* sums, bool first) {

@@ -6,7 +6,7 @@
 //       sums[m][64] += codes[m][k] * panel[k][64]                 in registers where a row is one segment
 //     finish the rows, in fixed point or in float32
 #include <algorithm>
-#include <cstring>
+#include <limits>
 
 #include "runtime/code_pairs.h"
 #include "runtime/integer_finish.h"
@@ -79,7 +79,7 @@ class IntegerConvLayer final : public IntegerLayer {
       parallel_ranges(pool, shape.n * shape.c, grain_of(job.channel_stride), [&](int64_t begin, int64_t end, int) {
         for (int64_t i = begin; i < end; ++i) {
           fill_integer_planes(planes_, shape, job.input + i * shape.h * shape.w,
-                              static_cast<T>(grids[i / shape.c].zero), planes + i * job.channel_stride);
+                              static_cast<T>(grids[i / shape.c].zero), planes + i * job.channel_stride, kernels);
         }
       });
       job.input = planes;
@@ -130,12 +130,6 @@ class IntegerConvLayer final : public IntegerLayer {
     int pixels;
   };
 
-  // A stretch of a tile's pixels that are neighbours in the input.
-  struct Run {
-    std::ptrdiff_t from;
-    int to, length;
-  };
-
   int64_t depth_blocks() const { return std::max<int64_t>(1, (depth_ + kDepth - 1) / kDepth); }
   int64_t depth_of(int64_t block) const { return std::min(kDepth, depth_ - block * kDepth); }
   std::size_t row_index(int64_t group, int64_t block, int64_t row) const {
@@ -149,7 +143,8 @@ class IntegerConvLayer final : public IntegerLayer {
 
   std::size_t plane_elements(const ConvShape& shape) const {
     if (reads_input_directly(shape)) return 0;
-    return static_cast<std::size_t>(saturating_product({shape.n, shape.c, planes_.channel_floats(shape)}));
+    const int64_t elements = saturating_product({shape.n, shape.c, planes_.channel_floats(shape)});
+    return static_cast<std::size_t>(std::min(elements, std::numeric_limits<int64_t>::max() / 16) + kIntegerSlack);
   }
 
   // A panel, and sums of all rows where there are several blocks, of one row where there is one.
@@ -157,7 +152,9 @@ class IntegerConvLayer final : public IntegerLayer {
     const std::size_t rows = depth_blocks() > 1 ? static_cast<std::size_t>(rows_) : 1;
     return align_up(panel_elements() * sizeof(T) + rows * kByteTile * sizeof(Sum));
   }
-  std::size_t panel_elements() const { return static_cast<std::size_t>(std::min(depth_, kDepth)) * kByteTile; }
+  std::size_t panel_elements() const {
+    return static_cast<std::size_t>(std::min(depth_, kDepth) * kByteTile + kIntegerSlack);
+  }
 
   int64_t part_begin(int64_t group, int64_t part, int64_t parts) const {
     const auto sums = cost_sums_.begin() + group * (rows_ + 1), end = sums + rows_;
@@ -171,7 +168,7 @@ class IntegerConvLayer final : public IntegerLayer {
     if (task.first_row == task.last_row) return;
     T* panel = reinterpret_cast<T*>(scratch);
     Sum* sums = reinterpret_cast<Sum*>(scratch + panel_elements() * sizeof(T));
-    Run runs[kByteTile];
+    IntegerRun runs[kByteTile];
     const int count = find_runs(job, task, runs);
     const int64_t blocks = depth_blocks();
     for (int64_t block = 0; block < blocks; ++block) {
@@ -192,34 +189,32 @@ class IntegerConvLayer final : public IntegerLayer {
     }
   }
 
-  int find_runs(const Job& job, const Task& task, Run* runs) const {
+  // The stretches of a tile's pixels that are neighbours in the input.
+  int find_runs(const Job& job, const Task& task, IntegerRun* runs) const {
     int count = 0;
     for (int done = 0; done < task.pixels; ++count) {
       const int64_t pixel = task.first_pixel + done, column = pixel % job.shape.out_w;
       const int64_t left = job.row_stride == job.shape.out_w ? task.pixels : job.shape.out_w - column;
       const int length = static_cast<int>(std::min<int64_t>(left, task.pixels - done));
-      runs[count] = {pixel / job.shape.out_w * job.row_stride + column, done, length};
+      runs[count] = {pixel / job.shape.out_w * job.row_stride + column, done, (length + 15) / 16};
       done += length;
     }
     return count;
   }
 
-  void pack(const Job& job, const Task& task, int64_t block, const Run* runs, int count, T* panel) const {
+  void pack(const Job& job, const Task& task, int64_t block, const IntegerRun* runs, int count, T* panel) const {
+    std::ptrdiff_t offsets[kDepth];
     const int64_t first = block * kDepth, taps = planes_.taps(), depth = depth_of(block);
     int64_t tap = first % taps;
-    const T* channel =
-        job.input + (task.image * job.shape.c + task.group * (depth_ / taps) + first / taps) * job.channel_stride;
+    int64_t channel = (task.image * job.shape.c + task.group * (depth_ / taps) + first / taps) * job.channel_stride;
     for (int64_t k = 0; k < depth; ++k) {
-      const T* in = channel + job.tap_offsets[tap];
-      T* out = panel + k * kByteTile;
-      if (count == 1 && runs[0].length == kByteTile) {
-        std::memcpy(out, in + runs[0].from, kByteTile * sizeof(T));
-      } else {
-        for (int i = 0; i < count; ++i) {
-          std::memcpy(out + runs[i].to, in + runs[i].from, static_cast<std::size_t>(runs[i].length) * sizeof(T));
-        }
-      }
+      offsets[k] = channel + job.tap_offsets[tap];
       if (++tap == taps) tap = 0, channel += job.channel_stride;
+    }
+    if constexpr (sizeof(T) == 1) {
+      job.kernels.pack_bytes(job.input, offsets, static_cast<int>(depth), runs, count, panel);
+    } else {
+      job.kernels.pack_words(job.input, offsets, static_cast<int>(depth), runs, count, panel);
     }
   }
 

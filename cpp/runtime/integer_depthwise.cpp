@@ -7,6 +7,7 @@
 //     finish them; leave the padding behind
 #include <algorithm>
 #include <cstring>
+#include <limits>
 
 #include "runtime/code_pairs.h"
 #include "runtime/integer_finish.h"
@@ -54,11 +55,11 @@ class IntegerDepthwiseLayer final : public IntegerLayer {
                       Scratch mine(own + static_cast<std::size_t>(thread) * (thread_bytes(shape) + kAlignment));
                       T* planes = mine.take<T>(elements);
                       const Rows rows = {mine.take<std::byte>(row_bytes(shape)), mine.take<std::byte>(row_bytes(shape))};
-                      std::fill_n(planes + planes_.channel_floats(shape), kByteTile, T{0});
+                      std::fill_n(planes + planes_.channel_floats(shape), kIntegerSlack + kByteTile, T{0});
                       for (int64_t i = begin; i < end; ++i) {
                         const Grid& grid = grids[i / shape.c];
                         fill_integer_planes(planes_, shape, reinterpret_cast<const T*>(x) + i * shape.h * shape.w,
-                                            static_cast<T>(grid.zero), planes);
+                                            static_cast<T>(grid.zero), planes, kernels);
                         for (int64_t j = 0; j < multiplier_; ++j) {
                           run_channel(job, i % shape.c * multiplier_ + j, i * multiplier_ + j, grid, planes, rows);
                         }
@@ -86,7 +87,8 @@ class IntegerDepthwiseLayer final : public IntegerLayer {
   // Of one channel; the last tile is read in whole.
   std::size_t plane_elements(const ConvShape& shape) const {
     const int64_t elements = planes_.channel_floats(shape);
-    return static_cast<std::size_t>(std::min(elements, std::numeric_limits<int64_t>::max() / 16)) + kByteTile;
+    return static_cast<std::size_t>(std::min(elements, std::numeric_limits<int64_t>::max() / 16) + kByteTile +
+                                    kIntegerSlack);
   }
   std::size_t row_bytes(const ConvShape& shape) const {
     const int64_t bytes = saturating_product({shape.out_h, planes_.row_stride(shape), int64_t{sizeof(float)}});
@@ -120,36 +122,55 @@ class IntegerDepthwiseLayer final : public IntegerLayer {
       copy_rows(shape, e.residual + offset * element, shape.out_w, rows.residual, stride, element);
       residual = rows.residual;
     }
-    const PairBlock row = pairs_.block(static_cast<std::size_t>(m));
-    const CodeSums& codes = code_sums()[static_cast<std::size_t>(m)];
+    if (e.rules) {
+      run_fixed(job, m, planes, residual, pixels, rows.y);
+    } else {
+      run_float(job, m, grid, planes, residual, pixels, rows.y);
+    }
     const std::size_t element = y_size<T>(e);
+    if (element == 1) {
+      job.kernels.gather_byte_rows(reinterpret_cast<const uint8_t*>(rows.y), stride,
+                                   reinterpret_cast<uint8_t*>(e.y) + offset, shape.out_h, shape.out_w);
+    } else {
+      copy_rows(shape, rows.y, stride, e.y + offset * element, shape.out_w, element);
+    }
+  }
+
+  void run_fixed(const Job& job, int64_t m, const T* planes, const std::byte* residual, int64_t pixels,
+                 std::byte* y) const {
+    if constexpr (sizeof(T) == 1) {
+      const IntegerEpilogue& e = job.epilogue;
+      const ByteOutput output = {.rules = e.rules + m,
+                                 .residual = reinterpret_cast<const uint8_t*>(residual),
+                                 .residual_zero = residual ? e.residual_grid->zero : 0,
+                                 .stride = 0,
+                                 .least = e.least,
+                                 .most = e.most,
+                                 .y = reinterpret_cast<uint8_t*>(y),
+                                 .n = pixels};
+      alignas(64) Sum sums[kByteTile];
+      job.kernels.byte_plane(pairs_.block(static_cast<std::size_t>(m)), planes, job.offsets, sums, &output);
+    }
+  }
+
+  void run_float(const Job& job, int64_t m, const Grid& grid, const T* planes, const std::byte* residual, int64_t pixels,
+                 std::byte* y) const {
+    const IntegerEpilogue& e = job.epilogue;
+    const PairBlock row = pairs_.block(static_cast<std::size_t>(m));
     for (int64_t pixel = 0; pixel < pixels; pixel += kByteTile) {
       const int n = static_cast<int>(std::min<int64_t>(kByteTile, pixels - pixel));
       alignas(64) Sum sums[kByteTile];
       if constexpr (sizeof(T) == 1) {
-        if (e.rules) {
-          const ByteOutput output = {.rules = e.rules + m,
-                                     .residual = residual ? reinterpret_cast<const uint8_t*>(residual) + pixel : nullptr,
-                                     .residual_zero = residual ? e.residual_grid->zero : 0,
-                                     .stride = 0,
-                                     .least = e.least,
-                                     .most = e.most,
-                                     .y = reinterpret_cast<uint8_t*>(rows.y) + pixel,
-                                     .n = n};
-          job.kernels.byte_plane(row, planes + pixel, job.offsets, sums, &output);
-          continue;
-        }
         job.kernels.byte_plane(row, planes + pixel, job.offsets, sums, nullptr);
       } else {
         job.kernels.word_plane(row, planes + pixel, job.offsets, sums);
       }
       alignas(64) float floats[kByteTile] = {};
-      to_floats(sums, grid, codes, floats, n, job.kernels);
+      to_floats(sums, grid, code_sums()[static_cast<std::size_t>(m)], floats, n, job.kernels);
       finish_floats<T>(e, m, grid.scale, floats,
                        residual ? residual + static_cast<std::size_t>(pixel) * residual_size<T>(e) : nullptr,
-                       rows.y + static_cast<std::size_t>(pixel) * element, n, job.kernels);
+                       y + static_cast<std::size_t>(pixel) * y_size<T>(e), n, job.kernels);
     }
-    copy_rows(shape, rows.y, stride, e.y + offset * element, shape.out_w, element);
   }
 
   InputPlanes planes_;

@@ -1,7 +1,5 @@
-// Products of codes with one row of integer activations, column by column (kernels/columns-integer-inl.h):
-// codes [m / 64][k][64], so that the column k of a block is one cache line. The last block is as wide as its rows need.
-//
-// Activations are centred, q - zero, in 16 bits; columns where that is 0 are skipped.
+// Products of codes with one row of integer activations, column by column (kernels/columns-integer-inl.h). Activations are
+// centred, q - zero, in 16 bits; columns where that is 0 are skipped.
 #include <algorithm>
 #include <cstring>
 
@@ -11,15 +9,80 @@
 #include "runtime/parallel.h"
 #include "runtime/saturating_product.h"
 #include "runtime/scratch.h"
+#include "runtime/sparse_columns.h"
 
 namespace opq {
 namespace {
 
 constexpr int64_t kDepth = 512;  // columns whose products 32 bits hold: 512 * 127 * 32767 < 2^31
 
+// Above this share of nonzeros a column of all codes is faster than a list of its nonzeros.
+constexpr double kDenseDensity = 0.25;
+
 int64_t padded(int64_t rows) { return (rows + kVector - 1) / kVector * kVector; }
 
-template <typename T>
+// All codes, [m / 64][k][64]: the column k of a block is one cache line. The last block is as wide as its rows need.
+class DenseCodes {
+ public:
+  static constexpr int64_t kRows = kColumnRows;
+
+  explicit DenseCodes(const Weights& weights)
+      : rows_(weights.rows), depth_(weights.depth), codes_(static_cast<std::size_t>(padded(rows_) * depth_)) {
+    std::memset(codes_.data(), 0, codes_.size());
+    for (int64_t m = 0; m < rows_; ++m) {
+      int8_t* out = block(m / kRows) + m % kRows;
+      for (int64_t k = 0; k < depth_; ++k) out[k * width_of(m / kRows)] = weights.codes[m * depth_ + k];
+    }
+  }
+
+  // sums[m] += codes * x for the rows of a block.
+  template <typename Sum>
+  void multiply(int64_t i, const int16_t* x, Sum* sums, const Kernels& kernels) const {
+    alignas(64) int32_t part[kRows];
+    const int64_t width = width_of(i);
+    for (int64_t k = 0; k < depth_; k += kDepth) {
+      kernels.columns_integer(block(i) + k * width, x + k, static_cast<std::size_t>(std::min(kDepth, depth_ - k)),
+                              static_cast<int>(width / kVector), part);
+      for (int64_t m = 0; m < width; ++m) sums[m] += part[m];
+    }
+  }
+  std::size_t bytes() const { return codes_.size(); }
+  static const char* name(bool words) { return words ? "int16 columns" : "int8 columns"; }
+
+ private:
+  int64_t width_of(int64_t i) const { return std::min(kRows, padded(rows_) - i * kRows); }
+  int8_t* block(int64_t i) const { return reinterpret_cast<int8_t*>(codes_.data()) + i * kRows * depth_; }
+
+  int64_t rows_, depth_;
+  AlignedBuffer codes_;
+};
+
+class SparseCodes {
+ public:
+  static constexpr int64_t kRows = kSparseRows;
+
+  explicit SparseCodes(const Weights& weights) : columns_(weights) {}
+
+  template <typename Sum>
+  void multiply(int64_t i, const int16_t* x, Sum* sums, const Kernels& kernels) const {
+    alignas(64) int32_t part[kRows];
+    const uint16_t* counts = columns_.counts.data() + i * columns_.depth;
+    const uint16_t* pairs = columns_.pairs.data() + columns_.begin[static_cast<std::size_t>(i)];
+    for (int64_t k = 0; k < columns_.depth; k += kDepth) {
+      std::fill_n(part, kRows, 0);
+      const auto depth = static_cast<std::size_t>(std::min(kDepth, columns_.depth - k));
+      pairs = kernels.columns_sparse_integer(counts + k, pairs, x + k, depth, part);
+      for (int64_t m = 0; m < kRows; ++m) sums[m] += part[m];
+    }
+  }
+  std::size_t bytes() const { return columns_.bytes(); }
+  static const char* name(bool words) { return words ? "int16 sparse columns" : "int8 sparse columns"; }
+
+ private:
+  SparseColumns columns_;
+};
+
+template <typename T, typename Codes>
 class IntegerLinearLayer final : public IntegerLayer {
  public:
   explicit IntegerLinearLayer(const Weights& weights)
@@ -27,14 +90,7 @@ class IntegerLinearLayer final : public IntegerLayer {
         rows_(weights.rows),
         depth_(weights.depth),
         nonzeros_(rows_ * depth_ - std::count(weights.codes, weights.codes + rows_ * depth_, 0)),
-        columns_(static_cast<std::size_t>(padded(rows_) * depth_)) {
-    std::memset(columns_.data(), 0, columns_.size());
-    for (int64_t m = 0; m < rows_; ++m) {
-      const int64_t block = m / kColumnRows;
-      int8_t* out = columns(block) + m % kColumnRows;
-      for (int64_t k = 0; k < depth_; ++k) out[k * width_of(block)] = weights.codes[m * depth_ + k];
-    }
-  }
+        codes_(weights) {}
 
   std::size_t scratch_bytes(const ConvShape& shape, int) const override {
     return ScratchSize().add<int16_t>(static_cast<std::size_t>(saturating_product({shape.n, depth_}))).bytes();
@@ -49,7 +105,7 @@ class IntegerLinearLayer final : public IntegerLayer {
         centred[k] = static_cast<int16_t>(q[k] - grids[image].zero);
       }
     }
-    const int64_t blocks = (rows_ + kColumnRows - 1) / kColumnRows;
+    const int64_t blocks = (rows_ + Codes::kRows - 1) / Codes::kRows;
     parallel_ranges(pool, blocks, 1, [&](int64_t begin, int64_t end, int) {
       for (int64_t block = begin; block < end; ++block) {
         for (int64_t image = 0; image < shape.n; ++image) {
@@ -59,24 +115,18 @@ class IntegerLinearLayer final : public IntegerLayer {
     });
   }
 
-  std::size_t packed_bytes() const override { return columns_.size() + code_sums().size() * sizeof(CodeSums); }
+  std::size_t packed_bytes() const override { return codes_.bytes() + code_sums().size() * sizeof(CodeSums); }
   int64_t nonzeros() const override { return nonzeros_; }
-  const char* kernel_name() const override { return sizeof(T) == 1 ? "int8 columns" : "int16 columns"; }
+  const char* kernel_name() const override { return Codes::name(sizeof(T) == 2); }
 
  private:
   using Sum = typename SumOf<T>::type;
 
   void run_block(int64_t block, int64_t image, const int16_t* x, const Grid& grid, const IntegerEpilogue& e,
                  const Kernels& kernels) const {
-    alignas(64) int32_t part[kColumnRows];
-    alignas(64) Sum sums[kColumnRows] = {};
-    const int64_t width = width_of(block);
-    for (int64_t k = 0; k < depth_; k += kDepth) {
-      kernels.columns_integer(columns(block) + k * width, x + k, static_cast<std::size_t>(std::min(kDepth, depth_ - k)),
-                              static_cast<int>(width / kVector), part);
-      for (int64_t m = 0; m < width; ++m) sums[m] += part[m];
-    }
-    const int64_t first = block * kColumnRows, n = std::min<int64_t>(kColumnRows, rows_ - first);
+    alignas(64) Sum sums[Codes::kRows] = {};
+    codes_.multiply(block, x, sums, kernels);
+    const int64_t first = block * Codes::kRows, n = std::min<int64_t>(Codes::kRows, rows_ - first);
     const auto offset = static_cast<std::size_t>(image * rows_ + first);
     if constexpr (sizeof(T) == 1) {
       if (e.rules) return finish_fixed(first, n, offset, sums, grid, e);
@@ -99,7 +149,7 @@ class IntegerLinearLayer final : public IntegerLayer {
   // act(fma(float(S), scale * scale of x, bias) + residual), channels beside each other.
   void finish(int64_t first, int64_t n, std::size_t offset, const Sum* sums, const Grid& grid, const IntegerEpilogue& e,
               const Kernels& kernels) const {
-    alignas(64) float floats[kColumnRows], scale[kColumnRows], added[kColumnRows], values[kColumnRows];
+    alignas(64) float floats[Codes::kRows], scale[Codes::kRows], added[Codes::kRows], values[Codes::kRows];
     for (int64_t i = 0; i < n; ++i) {
       floats[i] = static_cast<float>(sums[i]);
       scale[i] = (e.scale ? e.scale[first + i] : 1.0f) * grid.scale;
@@ -116,22 +166,28 @@ class IntegerLinearLayer final : public IntegerLayer {
     if (e.y_grid) quantize(values, *e.y_grid, reinterpret_cast<T*>(e.y) + offset, static_cast<std::size_t>(n), kernels);
   }
 
-  int64_t width_of(int64_t block) const { return std::min<int64_t>(kColumnRows, padded(rows_) - block * kColumnRows); }
-  int8_t* columns(int64_t block) const {
-    return reinterpret_cast<int8_t*>(columns_.data()) + block * kColumnRows * depth_;
-  }
-
   int64_t rows_, depth_, nonzeros_;
-  AlignedBuffer columns_;
+  Codes codes_;
 };
+
+template <typename T>
+std::unique_ptr<IntegerLayer> pack(const Weights& weights) {
+  const int64_t n = weights.rows * weights.depth;
+  const int64_t nonzeros = n - std::count(weights.codes, weights.codes + n, 0);
+  if (static_cast<double>(nonzeros) > kDenseDensity * static_cast<double>(n)) {
+    return std::make_unique<IntegerLinearLayer<T, DenseCodes>>(weights);
+  }
+  return std::make_unique<IntegerLinearLayer<T, SparseCodes>>(weights);
+}
 
 }  // namespace
 
 std::unique_ptr<IntegerLayer> pack_integer_linear(const Weights& weights, Precision precision) {
-  if (precision == Precision::kInt8) return std::make_unique<IntegerLinearLayer<uint8_t>>(weights);
-  return std::make_unique<IntegerLinearLayer<int16_t>>(weights);
+  return precision == Precision::kInt8 ? pack<uint8_t>(weights) : pack<int16_t>(weights);
 }
 
-int64_t most_integer_linear_bytes(const Weights& weights) { return padded(weights.rows) * weights.depth; }
+int64_t most_integer_linear_bytes(const Weights& weights) {
+  return std::max(padded(weights.rows) * weights.depth, SparseColumns::most_bytes(weights));
+}
 
 }  // namespace opq

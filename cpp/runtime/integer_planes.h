@@ -1,30 +1,33 @@
 // Padded planes (conv_layer_planes.h) of activations that are held as integers.
 #pragma once
 
-#include <algorithm>
-#include <cstring>
-
 #include "runtime/conv_layer_planes.h"
 
 namespace opq {
 
+inline constexpr int64_t kIntegerSlack = 64;  // elements behind an array that kernels read or write in whole chunks
+
+inline void fill_plane(const IntegerPlane<uint8_t>& plane, const Kernels& kernels) { kernels.fill_byte_plane(plane); }
+inline void fill_plane(const IntegerPlane<int16_t>& plane, const Kernels& kernels) { kernels.fill_word_plane(plane); }
+
 // Fills the planes of one channel from x[h][w]; outside of the image lies `zero`.
 template <typename T>
-void fill_integer_planes(const InputPlanes& planes, const ConvShape& shape, const T* x, T zero, T* out) {
+void fill_integer_planes(const InputPlanes& planes, const ConvShape& shape, const T* x, T zero, T* y,
+                         const Kernels& kernels) {
   planes.for_each_phase(shape, [&](const InputPlanes::Phase& phase) {
-    if (!phase.covered()) std::fill_n(out, phase.rows * phase.columns, zero);
-    for (int64_t r = 0; r < phase.y.count && phase.x.count > 0; ++r) {
-      const T* in = x + (phase.y.first + r * phase.stride_h) * shape.w + phase.x.first;
-      T* row = out + (phase.y.begin + r) * phase.columns + phase.x.begin;
-      if (phase.stride_w == 1) {
-        std::memcpy(row, in, static_cast<std::size_t>(phase.x.count) * sizeof(T));
-      } else if (phase.stride_w == 2) {
-        for (int64_t p = 0; p < phase.x.count; ++p) row[p] = in[2 * p];
-      } else {
-        for (int64_t p = 0; p < phase.x.count; ++p) row[p] = in[p * phase.stride_w];
-      }
-    }
-    out += phase.rows * phase.columns;
+    fill_plane({.x = x + phase.y.first * shape.w + phase.x.first,
+                .x_stride = shape.w * phase.stride_h,
+                .x_step = phase.stride_w,
+                .y = y,
+                .rows = phase.rows,
+                .columns = phase.columns,
+                .first_row = phase.y.begin,
+                .row_count = phase.y.count,
+                .first_column = phase.x.begin,
+                .column_count = phase.x.count,
+                .zero = zero},
+               kernels);
+    y += phase.rows * phase.columns;
   });
 }
 

@@ -1,14 +1,9 @@
-// Sparse columns: for each block of 256 rows and each k, the entries row + 256 * (code + 128), two bytes each.
-//
-//   counts  [block][k]      entries of column k
-//   pairs   in the same order; pair_begin_[block] is where a block starts
-//
-// Several images are done 8 at a time, interleaved: x[k][8] and acc[row][8].
+// Sparse columns (sparse_columns.h). Several images are done 8 at a time, interleaved: x[k][8] and acc[row][8].
 #include <algorithm>
-#include <vector>
 
 #include "runtime/linear_layer_packed.h"
 #include "runtime/parallel.h"
+#include "runtime/sparse_columns.h"
 
 namespace opq {
 namespace {
@@ -18,29 +13,11 @@ constexpr int64_t kThreadFloats = kSparseRows * kLanes + kSparseRows;  // acc, a
 
 class SparseLinearLayer final : public LinearLayer {
  public:
-  explicit SparseLinearLayer(const Weights& weights) : rows_(weights.rows), depth_(weights.depth) {
-    const int64_t codes = rows_ * depth_;
-    counts_.resize(blocks() * depth_);
-    pairs_.reserve(codes - std::count(weights.codes, weights.codes + codes, 0));
-    pair_begin_.reserve(blocks());
-    for (int64_t block = 0; block < blocks(); ++block) {
-      uint16_t* counts = counts_.data() + block * depth_;
-      pair_begin_.push_back(pairs_.size());
-      for (int64_t k = 0; k < depth_; ++k) {
-        const int8_t* column = weights.codes + block * kSparseRows * depth_ + k;
-        for (int64_t row = 0; row < rows_of(block); ++row) {
-          const int8_t code = column[row * depth_];
-          if (code == 0) continue;
-          pairs_.push_back(static_cast<uint16_t>(row + 256 * (code + 128)));
-          ++counts[k];
-        }
-      }
-    }
-  }
+  explicit SparseLinearLayer(const Weights& weights) : columns_(weights) {}
 
   // For a batch, the interleaved inputs [images / 8][k][8].
   std::size_t scratch_floats(int64_t batch, int threads) const override {
-    const int64_t interleaved = batch == 1 ? 0 : (batch + kLanes - 1) / kLanes * kLanes * depth_;
+    const int64_t interleaved = batch == 1 ? 0 : (batch + kLanes - 1) / kLanes * kLanes * depth();
     return interleaved + threads * kThreadFloats;
   }
 
@@ -53,19 +30,19 @@ class SparseLinearLayer final : public LinearLayer {
       float* interleaved = scratch + pool.threads() * kThreadFloats;
       parallel_ranges(pool, image_groups, 1, [&](int64_t begin, int64_t end, int) {
         for (int64_t group = begin; group < end; ++group) {
-          interleave(x + group * kLanes * depth_, std::min(kLanes, batch - group * kLanes),
-                     interleaved + group * kLanes * depth_);
+          interleave(x + group * kLanes * depth(), std::min(kLanes, batch - group * kLanes),
+                     interleaved + group * kLanes * depth());
         }
       });
       x = interleaved;
     }
-    parallel_ranges(pool, image_groups * blocks(), 1, [&](int64_t begin, int64_t end, int thread) {
+    parallel_ranges(pool, image_groups * columns_.blocks(), 1, [&](int64_t begin, int64_t end, int thread) {
       for (int64_t i = begin; i < end; ++i) {
         const int64_t group = i % image_groups, block = i / image_groups;
         float* sums = acc + thread * kThreadFloats;
         std::fill_n(sums, rows_of(block) * lanes, 0.0f);
-        kernels.columns_sparse(counts_.data() + block * depth_, pairs_.data() + pair_begin_[block],
-                               x + group * lanes * depth_, depth_, lanes, sums);
+        kernels.columns_sparse(columns_.counts.data() + block * depth(), columns_.pairs.data() + columns_.begin[block],
+                               x + group * lanes * depth(), depth(), lanes, sums);
         const int64_t images = std::min<int64_t>(lanes, batch - group * lanes);
         for (int64_t lane = 0; lane < images; ++lane) {
           finish(block, group * lanes + lane, lane_of(sums, block, lane, lanes), y, epilogue, kernels);
@@ -74,16 +51,14 @@ class SparseLinearLayer final : public LinearLayer {
     });
   }
 
-  std::size_t packed_bytes() const override {
-    return (counts_.size() + pairs_.size()) * sizeof(uint16_t) + pair_begin_.size() * sizeof(pair_begin_[0]);
-  }
-  int64_t nonzeros() const override { return static_cast<int64_t>(pairs_.size()); }
+  std::size_t packed_bytes() const override { return columns_.bytes(); }
+  int64_t nonzeros() const override { return static_cast<int64_t>(columns_.pairs.size()); }
   const char* kernel_name() const override { return "sparse columns"; }
 
  private:
   void interleave(const float* x, int64_t images, float* out) const {
-    for (int64_t k = 0; k < depth_; ++k) {
-      for (int64_t lane = 0; lane < kLanes; ++lane) *out++ = lane < images ? x[lane * depth_ + k] : 0.0f;
+    for (int64_t k = 0; k < depth(); ++k) {
+      for (int64_t lane = 0; lane < kLanes; ++lane) *out++ = lane < images ? x[lane * depth() + k] : 0.0f;
     }
   }
 
@@ -96,18 +71,16 @@ class SparseLinearLayer final : public LinearLayer {
 
   void finish(int64_t block, int64_t image, const float* sums, float* y, const Epilogue& e,
               const Kernels& kernels) const {
-    const int64_t m = block * kSparseRows, offset = image * rows_ + m;
+    const int64_t m = block * kSparseRows, offset = image * columns_.rows + m;
     kernels.finish_columns(sums, e.scale ? e.scale + m : nullptr, e.bias ? e.bias + m : nullptr,
                            e.residual ? e.residual + offset : nullptr, e.act, y + offset,
                            static_cast<int>(rows_of(block)));
   }
 
-  int64_t blocks() const { return (rows_ + kSparseRows - 1) / kSparseRows; }
-  int64_t rows_of(int64_t block) const { return std::min<int64_t>(kSparseRows, rows_ - block * kSparseRows); }
+  int64_t depth() const { return columns_.depth; }
+  int64_t rows_of(int64_t block) const { return columns_.rows_of(block); }
 
-  int64_t rows_, depth_;
-  std::vector<uint16_t> counts_, pairs_;
-  std::vector<std::size_t> pair_begin_;
+  SparseColumns columns_;
 };
 
 }  // namespace
@@ -116,9 +89,6 @@ std::unique_ptr<LinearLayer> pack_sparse_linear(const Weights& weights) {
   return std::make_unique<SparseLinearLayer>(weights);
 }
 
-int64_t most_sparse_linear_bytes(const Weights& weights) {
-  const int64_t blocks = (weights.rows + kSparseRows - 1) / kSparseRows;
-  return (blocks + weights.rows) * weights.depth * 2 + blocks * static_cast<int64_t>(sizeof(std::size_t));
-}
+int64_t most_sparse_linear_bytes(const Weights& weights) { return SparseColumns::most_bytes(weights); }
 
 }  // namespace opq

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "runtime/integer_planes.h"
 #include "runtime/layer_shape.h"
 #include "runtime/parallel.h"
 #include "runtime/scratch.h"
@@ -59,7 +60,7 @@ class IntegerLayerStep final : public Step {
     ScratchSize size;
     size.add<Grid>(static_cast<std::size_t>(shape_.n));
     if (!x_grid_) {
-      size.add<T>(static_cast<std::size_t>(images_ * elements_));
+      size.add<T>(static_cast<std::size_t>(images_ * elements_ + kIntegerSlack));
       size.add<float>(static_cast<std::size_t>(2 * pieces() * images_));
     }
     size.add<std::byte>(weights_.integer->scratch_bytes(shape_, threads));
@@ -73,7 +74,7 @@ class IntegerLayerStep final : public Step {
     if (x_grid_) {
       std::fill_n(grids, shape_.n, *x_grid_);
     } else {
-      T* q = memory.take<T>(static_cast<std::size_t>(images_ * elements_));
+      T* q = memory.take<T>(static_cast<std::size_t>(images_ * elements_ + kIntegerSlack));
       float* ends = memory.take<float>(static_cast<std::size_t>(2 * pieces() * images_));
       quantize_images(execution, grids, ends, q);
       x = reinterpret_cast<const std::byte*>(q);

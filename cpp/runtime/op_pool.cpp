@@ -62,7 +62,7 @@ class PoolStep final : public Step {
     max_taps_ = std::min(h_.kernel, h_.in) * w_.kernel;
     const int64_t divisors = average_ ? w_.out : 0;
     shared_floats_ = align_to_cache_line(w_.kernel * kFloatsPerPointer + divisors);
-    thread_floats_ = align_to_cache_line(max_taps_ * kFloatsPerPointer + divisors + h_.in * row_elements_);
+    thread_floats_ = align_to_cache_line(max_taps_ * kFloatsPerPointer + divisors + h_.in * row_elements_ + w_.in);
   }
 
   std::size_t scratch_floats(int threads) const override {
@@ -119,7 +119,26 @@ class PoolStep final : public Step {
     return static_cast<float>(axis.taps_within(out, begin, end).count());
   }
 
+  // Of integers: the maximum over the rows first, whose columns alone are then split.
+  void run_integer_plane(const T* x, T* y, const Scratch& scratch, const Kernels& kernels) const {
+    T *row = scratch.rows, *largest = row + row_elements_;
+    for (int64_t out = 0; out < h_.out; ++out, y += w_.out) {
+      const Window::Taps inside = h_.taps_within(out, 0, h_.in);
+      if (inside.count() == 0) {
+        std::fill_n(y, w_.out, kLeast<T>);
+        continue;
+      }
+      const T* first = x + (out * h_.stride - h_.pad_begin + inside.first * h_.dilation) * w_.in;
+      for (int64_t i = 0; i < inside.count(); ++i) scratch.taps[i] = first + i * h_.dilation * w_.in;
+      max_row(scratch.taps, static_cast<int>(inside.count()), largest, w_.in, kernels);
+      split_row(largest, row);
+      for (int64_t kx = 0; kx < w_.kernel; ++kx) scratch.taps[kx] = row + scratch.shifts[kx];
+      max_row(scratch.taps, static_cast<int>(w_.kernel), y, w_.out, kernels);
+    }
+  }
+
   void run_plane(const T* x, T* y, const Scratch& scratch, const Kernels& kernels) const {
+    if constexpr (!std::is_same_v<T, float>) return run_integer_plane(x, y, scratch, kernels);
     for (int64_t row = 0; row < h_.in; ++row) split_row(x + row * w_.in, scratch.rows + row * row_elements_);
     for (int64_t out = 0; out < h_.out; ++out) {
       const Window::Taps inside = h_.taps_within(out, 0, h_.in);

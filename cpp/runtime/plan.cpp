@@ -6,6 +6,7 @@
 #include "runtime/arena.h"
 #include "runtime/fusion.h"
 #include "runtime/held.h"
+#include "runtime/integer_planes.h"
 #include "runtime/shapes.h"
 
 namespace opq {
@@ -96,7 +97,9 @@ void Plan::place_values(const Network& network, bool keep_all) {
     }
     for (const int root : dying[s]) arena.release(places_[root].offset, bytes_of(root));
   }
-  arena_bytes_ = arena.size();
+  // Kernels read values that are held in whole chunks.
+  const bool is_held = network.precision() != Precision::kFloat32 && arena.size() > 0;
+  arena_bytes_ = arena.size() + (is_held ? kIntegerSlack * sizeof(int16_t) : 0);
   for (std::size_t v = 0; v < places_.size(); ++v) places_[v] = places_[roots[v]];
 }
 
