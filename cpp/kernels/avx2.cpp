@@ -2,6 +2,7 @@
 // that another file could share.
 #include "kernels/table-inl.h"
 #include "kernels/tables.h"
+#include "simd/integers_256.h"
 #include "simd/sums_avx2.h"
 #include "simd/vec_avx2.h"
 

@@ -2,7 +2,8 @@
 // that another file could share.
 #include "kernels/table-inl.h"
 #include "kernels/tables.h"
-#include "simd/sums_avx2.h"
+#include "simd/integers_256.h"
+#include "simd/sums_avx512.h"
 #include "simd/vec_avx512.h"
 
 namespace opq {

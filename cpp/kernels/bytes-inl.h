@@ -9,7 +9,7 @@
 //
 //   segments  s0 s1 s2 ...        two bytes per row: how many
 //   counts    c c | c | c c c     one byte per segment: how many pairs
-//   places    k k k k | ...       two of 16 bits per pair
+//   places    k k k k | ...       two of 16 bits per pair, times 8 in a panel
 //   codes     q q q q | ...       two of 8 bits per pair; a segment of an odd number ends in a code 0
 //
 // A row of one segment never leaves the registers: it is finished to bytes from there (docs/integers.md has the rule).
@@ -22,15 +22,15 @@ namespace opq {
 
 namespace {
 
-// Where x(k) lies.
+// Where x(k) lies: place is 8 k in a panel, whose rows are 64 bytes, and k among the taps of a plane.
 struct PanelPlaces {
   const uint8_t* panel;
-  const uint8_t* operator()(uint32_t k) const { return panel + k * kByteTile; }
+  const uint8_t* operator()(uint32_t place) const { return panel + 8 * std::size_t{place}; }
 };
 struct PlanePlaces {
   const uint8_t* x;
   const std::ptrdiff_t* offsets;
-  const uint8_t* operator()(uint32_t k) const { return x + offsets[k]; }
+  const uint8_t* operator()(uint32_t place) const { return x + offsets[place]; }
 };
 
 }  // namespace

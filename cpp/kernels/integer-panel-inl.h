@@ -1,7 +1,7 @@
 // Copies of activations that are held as integers, in whole chunks: what is written too far is overwritten by the next run
 // or the next row, or lies in the slack behind the last one.
 //
-// V, the set's type of vectors, keeps the functions in the set's own file.
+// C, the set's own type, keeps the functions in the set's own file.
 #pragma once
 
 #include "kernels/kernels.h"
@@ -10,29 +10,24 @@ namespace opq {
 
 constexpr int kChunk = 16;  // elements
 
-template <class V, class T>
+template <class C, class T>
 inline void copy_chunk(const T* x, T* y) {
   __builtin_memcpy(y, x, kChunk * sizeof(T));
 }
 
-template <class V, class T>
+template <class C, class T>
 inline void copy_row(const T* x, std::ptrdiff_t step, T* y, std::ptrdiff_t n) {
   if (step == 1) {
-    for (std::ptrdiff_t p = 0; p < n; p += kChunk) copy_chunk<V>(x + p, y + p);
+    for (std::ptrdiff_t p = 0; p < n; p += kChunk) copy_chunk<C>(x + p, y + p);
   } else if (step == 2) {
-    for (std::ptrdiff_t p = 0; p < n; p += kChunk) {
-      T all[2 * kChunk], even[kChunk];  // local, so that the compiler makes a shuffle of it
-      __builtin_memcpy(all, x + 2 * p, sizeof all);
-      for (int i = 0; i < kChunk; ++i) even[i] = all[2 * i];
-      copy_chunk<V>(even, y + p);
-    }
+    for (std::ptrdiff_t p = 0; p < n; p += kChunk) C::copy_even(x + 2 * p, y + p);
   } else {
     for (std::ptrdiff_t p = 0; p < n; ++p) y[p] = x[p * step];
   }
 }
 
 // panel[k][0..64) = runs of the source row at x + offsets[k]
-template <class V, class T>
+template <class C, class T>
 void pack_integers(const T* x, const std::ptrdiff_t* offsets, int depth, const IntegerRun* runs, int count, T* panel) {
   if (count == 1 && runs[0].chunks == kByteTile / kChunk) {
     x += runs[0].src;
@@ -43,13 +38,13 @@ void pack_integers(const T* x, const std::ptrdiff_t* offsets, int depth, const I
     for (const IntegerRun* run = runs; run != runs + count; ++run) {
       const T* src = x + offsets[k] + run->src;
       T* dst = panel + run->dst;
-      for (int c = 0; c < run->chunks; ++c) copy_chunk<V>(src + c * kChunk, dst + c * kChunk);
+      for (int c = 0; c < run->chunks; ++c) copy_chunk<C>(src + c * kChunk, dst + c * kChunk);
     }
   }
 }
 
 // The gap between the elements of one row and those of the next is filled behind them: copies run into it.
-template <class V, class T>
+template <class C, class T>
 void fill_integer_plane(const IntegerPlane<T>& plane) {
   T* y = plane.y;
   const auto fill = [&](std::ptrdiff_t n) {
@@ -60,7 +55,7 @@ void fill_integer_plane(const IntegerPlane<T>& plane) {
   if (plane.row_count == 0 || plane.column_count == 0) return fill(plane.rows * plane.columns);
   fill(plane.first_row * plane.columns + plane.first_column);
   for (std::ptrdiff_t r = 0; r < plane.row_count; ++r) {
-    copy_row<V>(plane.x + r * plane.x_stride, plane.x_step, y, plane.column_count);
+    copy_row<C>(plane.x + r * plane.x_stride, plane.x_step, y, plane.column_count);
     y += plane.column_count;
     if (r + 1 < plane.row_count) fill(gap);
   }
@@ -68,12 +63,12 @@ void fill_integer_plane(const IntegerPlane<T>& plane) {
 }
 
 // Rows of n elements, one behind the other, from rows further apart. Nothing is written behind the last one.
-template <class V, class T>
+template <class C, class T>
 void gather_integer_rows(const T* x, std::ptrdiff_t x_stride, T* y, std::ptrdiff_t rows, std::ptrdiff_t n) {
   T* end = y + rows * n;
   for (std::ptrdiff_t r = 0; r < rows; ++r, x += x_stride, y += n) {
     if (end - y >= (n + kChunk - 1) / kChunk * kChunk) {
-      copy_row<V>(x, 1, y, n);
+      copy_row<C>(x, 1, y, n);
     } else {
       for (std::ptrdiff_t p = 0; p < n; ++p) y[p] = x[p];
     }

@@ -172,7 +172,7 @@ struct Kernels {
   // y[i] = min(max(x[i], least), most)
   void (*clamp_bytes)(const uint8_t* x, uint8_t least, uint8_t most, uint8_t* y, std::size_t n);
   void (*clamp_words)(const int16_t* x, int16_t least, int16_t most, int16_t* y, std::size_t n);
-  // y[p] = max over taps of rows[t][p]
+  // y[p] = max over taps of rows[t][p]. Rows may be read up to 15 elements further.
   void (*max_row_u8)(const uint8_t* const* rows, int taps, uint8_t* y, std::ptrdiff_t n);
   void (*max_row_i16)(const int16_t* const* rows, int taps, int16_t* y, std::ptrdiff_t n);
 

@@ -34,4 +34,23 @@ void average_row(const float* const* rows, int taps, const float* divisor, float
   });
 }
 
+// Of activations that are held as integers, 16 at a time. Rows may be read up to 15 elements further.
+template <class V, class T>
+void max_integer_row(const T* const* rows, int taps, T* y, std::ptrdiff_t n) {
+  typedef T Chunk __attribute__((vector_size(16 * sizeof(T))));
+  for (std::ptrdiff_t p = 0; p < n; p += 16) {
+    Chunk largest, v;
+    __builtin_memcpy(&largest, rows[0] + p, sizeof largest);
+    for (int t = 1; t < taps; ++t) {
+      __builtin_memcpy(&v, rows[t] + p, sizeof v);
+      largest = v > largest ? v : largest;
+    }
+    if (n - p >= 16) {
+      __builtin_memcpy(y + p, &largest, sizeof largest);
+    } else {
+      for (std::ptrdiff_t i = 0; i < n - p; ++i) y[p + i] = largest[i];
+    }
+  }
+}
+
 }  // namespace opq

@@ -115,14 +115,4 @@ void clamp_words(const int16_t* x, int16_t least, int16_t most, int16_t* y, std:
   }
 }
 
-// y[p] = max over taps of rows[t][p]
-template <class V, class T>
-void max_integer_row(const T* const* rows, int taps, T* y, std::ptrdiff_t n) {
-  for (std::ptrdiff_t p = 0; p < n; ++p) y[p] = rows[0][p];
-  for (int t = 1; t < taps; ++t) {
-    const T* row = rows[t];
-    for (std::ptrdiff_t p = 0; p < n; ++p) y[p] = row[p] > y[p] ? row[p] : y[p];
-  }
-}
-
 }  // namespace opq

@@ -12,12 +12,12 @@ namespace {
 
 struct WordPanelPlaces {
   const int16_t* panel;
-  const int16_t* operator()(uint32_t k) const { return panel + k * kByteTile; }
+  const int16_t* operator()(uint32_t place) const { return panel + 4 * std::size_t{place}; }  // 16 k: rows of 128 bytes
 };
 struct WordPlanePlaces {
   const int16_t* x;
   const std::ptrdiff_t* offsets;
-  const int16_t* operator()(uint32_t k) const { return x + offsets[k]; }
+  const int16_t* operator()(uint32_t place) const { return x + offsets[place]; }
 };
 
 }  // namespace

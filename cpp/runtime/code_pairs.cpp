@@ -36,10 +36,10 @@ int64_t CodePairs::add_row(const int8_t* codes, int64_t depth) {
     negative += std::max(-code, 0);
     const auto byte = static_cast<uint8_t>(code);
     if (half) {
-      places_.back() = static_cast<uint16_t>(k);
+      places_.back() = static_cast<uint16_t>(k * unit_);
       codes_.back() = static_cast<uint16_t>(codes_.back() | byte << 8);
     } else {
-      places_.insert(places_.end(), {static_cast<uint16_t>(k), static_cast<uint16_t>(k)});
+      places_.insert(places_.end(), {static_cast<uint16_t>(k * unit_), static_cast<uint16_t>(k * unit_)});
       codes_.push_back(byte);
       ++pairs;
     }

@@ -40,7 +40,7 @@ class IntegerConvLayer final : public IntegerLayer {
         depth_(weights.depth),
         nonzeros_(weights.rows * weights.depth -
                   std::count(weights.codes, weights.codes + weights.rows * weights.depth, 0)),
-        pairs_(precision_of<T>()) {
+        pairs_(precision_of<T>(), kByteTile * sizeof(T) / 8) {
     std::vector<int64_t> costs(static_cast<std::size_t>(weights.rows), kRowCost);
     for (int64_t group = 0; group < geometry.group; ++group) {
       for (int64_t block = 0; block < depth_blocks(); ++block) {

@@ -31,7 +31,7 @@ class IntegerDepthwiseLayer final : public IntegerLayer {
         multiplier_(weights.rows / geometry.group),
         nonzeros_(weights.rows * weights.depth -
                   std::count(weights.codes, weights.codes + weights.rows * weights.depth, 0)),
-        pairs_(sizeof(T) == 1 ? Precision::kInt8 : Precision::kInt16) {
+        pairs_(sizeof(T) == 1 ? Precision::kInt8 : Precision::kInt16, 1) {
     for (int64_t m = 0; m < weights.rows; ++m) pairs_.add_row(weights.codes + m * weights.depth, weights.depth);
     pairs_.finish();
   }

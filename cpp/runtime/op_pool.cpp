@@ -11,6 +11,7 @@
 #include <type_traits>
 
 #include "runtime/conv_layer_planes.h"
+#include "runtime/integer_planes.h"
 #include "runtime/parallel.h"
 #include "runtime/saturating_product.h"
 #include "runtime/shapes.h"
@@ -62,7 +63,7 @@ class PoolStep final : public Step {
     max_taps_ = std::min(h_.kernel, h_.in) * w_.kernel;
     const int64_t divisors = average_ ? w_.out : 0;
     shared_floats_ = align_to_cache_line(w_.kernel * kFloatsPerPointer + divisors);
-    thread_floats_ = align_to_cache_line(max_taps_ * kFloatsPerPointer + divisors + h_.in * row_elements_ + w_.in);
+    thread_floats_ = align_to_cache_line(max_taps_ * kFloatsPerPointer + divisors + h_.in * row_elements_ + w_.in + 2 * kIntegerSlack);
   }
 
   std::size_t scratch_floats(int threads) const override {
@@ -121,7 +122,7 @@ class PoolStep final : public Step {
 
   // Of integers: the maximum over the rows first, whose columns alone are then split.
   void run_integer_plane(const T* x, T* y, const Scratch& scratch, const Kernels& kernels) const {
-    T *row = scratch.rows, *largest = row + row_elements_;
+    T *row = scratch.rows, *largest = row + row_elements_ + kIntegerSlack;
     for (int64_t out = 0; out < h_.out; ++out, y += w_.out) {
       const Window::Taps inside = h_.taps_within(out, 0, h_.in);
       if (inside.count() == 0) {
@@ -131,7 +132,7 @@ class PoolStep final : public Step {
       const T* first = x + (out * h_.stride - h_.pad_begin + inside.first * h_.dilation) * w_.in;
       for (int64_t i = 0; i < inside.count(); ++i) scratch.taps[i] = first + i * h_.dilation * w_.in;
       max_row(scratch.taps, static_cast<int>(inside.count()), largest, w_.in, kernels);
-      split_row(largest, row);
+      split_integer_row(largest, row, kernels);
       for (int64_t kx = 0; kx < w_.kernel; ++kx) scratch.taps[kx] = row + scratch.shifts[kx];
       max_row(scratch.taps, static_cast<int>(w_.kernel), y, w_.out, kernels);
     }
@@ -177,6 +178,24 @@ class PoolStep final : public Step {
       std::fill(row, row + inside.begin, padding);
       if (inside.count > 0) copy_every(w_.stride, x + inside.first, row + inside.begin, inside.count);
       std::fill(row + end, row + phase_elements_, padding);
+    }
+  }
+
+  void split_integer_row(const T* x, T* row, const Kernels& kernels) const {
+    for (int64_t phase = 0; phase < columns_.phases(); ++phase, row += phase_elements_) {
+      const PhaseAxis::Inside inside = columns_.inside(phase, w_.pad_begin, w_.in, phase_elements_);
+      fill_plane({.x = x + inside.first,
+                  .x_stride = 0,
+                  .x_step = w_.stride,
+                  .y = row,
+                  .rows = 1,
+                  .columns = phase_elements_,
+                  .first_row = 0,
+                  .row_count = 1,
+                  .first_column = inside.begin,
+                  .column_count = inside.count,
+                  .zero = kLeast<T>},
+                 kernels);
     }
   }
 

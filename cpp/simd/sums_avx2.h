@@ -1,4 +1,4 @@
-// S16, S32 and C32 for AVX2. sums_scalar.h defines what each operation means.
+// S16 and S32 for AVX2. sums_scalar.h defines what each operation means.
 //
 // vpmaddubsw multiplies neighbouring bytes and adds the two products: interleaving the bytes of two rows of pixels makes
 // every pixel's two inputs neighbours. That leaves the pixels in two registers, within each half of a register:
@@ -133,22 +133,6 @@ struct S32 {
     f(_mm256_extracti128_si256(low, 1), 8);
     f(_mm256_extracti128_si256(high, 1), 12);
   }
-};
-
-struct C32 {
-  static constexpr int kRows = 8;
-  __m256i raw;
-
-  static C32 zero() { return {_mm256_setzero_si256()}; }
-  C32 add_columns(const int8_t* a, const int8_t* b, const int16_t* x) const {
-    const __m128i x0 = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(a));
-    const __m128i x1 = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(b));
-    int32_t two;
-    __builtin_memcpy(&two, x, sizeof two);
-    const __m256i codes = _mm256_cvtepi8_epi16(_mm_unpacklo_epi8(x0, x1));
-    return {_mm256_add_epi32(raw, _mm256_madd_epi16(codes, _mm256_set1_epi32(two)))};
-  }
-  void store(int32_t* sums) const { _mm256_storeu_si256(reinterpret_cast<__m256i*>(sums), raw); }
 };
 
 }  // namespace

@@ -110,6 +110,12 @@ struct C32 {
   void store(int32_t* sums) const {
     for (int m = 0; m < kRows; ++m) sums[m] = lane[m];
   }
+
+  // y[i] = x[2 * i] for i in [0, 16); x may be read one element further.
+  template <class T>
+  static void copy_even(const T* x, T* y) {
+    for (int i = 0; i < 16; ++i) y[i] = x[2 * i];
+  }
 };
 
 }  // namespace

@@ -1,0 +1,137 @@
+// S16 and S32 for AVX-512 (BW): a tile's 64 pixels in two 512-bit registers. sums_scalar.h defines what each operation
+// means.
+//
+// Interleaving works within lanes of 128 bits, as in sums_avx2.h:
+//
+//   low    0..7  16..23  32..39  48..55        high   8..15  24..31  40..47  56..63
+//
+// vpackuswb restores the order.
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstdint>
+
+namespace opq {
+namespace {
+
+struct S16 {
+  static constexpr int kPixels = 64;
+  __m512i low, high;
+
+  static S16 zero() { return {_mm512_setzero_si512(), _mm512_setzero_si512()}; }
+
+  S16 add_products(const uint8_t* a, const uint8_t* b, uint16_t codes) const {
+    const __m512i x = _mm512_loadu_si512(a), y = _mm512_loadu_si512(b), c = _mm512_set1_epi16(static_cast<int16_t>(codes));
+    return {_mm512_add_epi16(low, _mm512_maddubs_epi16(_mm512_unpacklo_epi8(x, y), c)),
+            _mm512_add_epi16(high, _mm512_maddubs_epi16(_mm512_unpackhi_epi8(x, y), c))};
+  }
+
+  void store(int32_t* sums) const {
+    each([=](__m256i eight, int at) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(sums + at), eight); });
+  }
+  void add_to(int32_t* sums) const {
+    each([=](__m256i eight, int at) {
+      auto* p = reinterpret_cast<__m256i*>(sums + at);
+      _mm256_storeu_si256(p, _mm256_add_epi32(_mm256_loadu_si256(p), eight));
+    });
+  }
+
+  static S16 load(const int32_t* sums, int shift) {
+    const auto sixteen = [=](int at) {
+      __m512i v = _mm512_loadu_si512(sums + at);
+      if (shift > 0) {  // no sum is beyond 2^30: for shift 31, 2^30 is added
+        v = _mm512_sra_epi32(_mm512_add_epi32(v, _mm512_set1_epi32(1 << (shift - 1))), _mm_cvtsi32_si128(shift));
+      }
+      return _mm512_cvtsepi32_epi16(v);
+    };
+    const __m512i a = _mm512_inserti64x4(_mm512_castsi256_si512(sixteen(0)), sixteen(16), 1);
+    const __m512i b = _mm512_inserti64x4(_mm512_castsi256_si512(sixteen(32)), sixteen(48), 1);
+    S16 v = {_mm512_shuffle_i64x2(a, b, 0x88), _mm512_shuffle_i64x2(a, b, 0xdd)};
+    for (; shift < 0; ++shift) v = {_mm512_adds_epi16(v.low, v.low), _mm512_adds_epi16(v.high, v.high)};
+    return v;
+  }
+
+  static S16 centred(const uint8_t* r, int zero) {
+    const __m512i x = _mm512_loadu_si512(r), none = _mm512_setzero_si512();
+    const __m512i z = _mm512_set1_epi16(static_cast<int16_t>(zero));
+    return {_mm512_slli_epi16(_mm512_sub_epi16(_mm512_unpacklo_epi8(x, none), z), 7),
+            _mm512_slli_epi16(_mm512_sub_epi16(_mm512_unpackhi_epi8(x, none), z), 7)};
+  }
+
+  void store_clamped(uint8_t least, uint8_t most, uint8_t* y, int n) const {
+    __m512i v = _mm512_packus_epi16(low, high);
+    v = _mm512_max_epu8(v, _mm512_set1_epi8(static_cast<char>(least)));
+    v = _mm512_min_epu8(v, _mm512_set1_epi8(static_cast<char>(most)));
+    if (n >= kPixels) return _mm512_storeu_si512(y, v);
+    _mm512_mask_storeu_epi8(y, (uint64_t{1} << n) - 1, v);
+  }
+
+ private:
+  // Eight sums each, widened, and the first one's pixel.
+  template <class F>
+  void each(F f) const {
+    f(_mm256_cvtepi16_epi32(_mm512_castsi512_si128(low)), 0);
+    f(_mm256_cvtepi16_epi32(_mm512_castsi512_si128(high)), 8);
+    f(_mm256_cvtepi16_epi32(_mm512_extracti32x4_epi32(low, 1)), 16);
+    f(_mm256_cvtepi16_epi32(_mm512_extracti32x4_epi32(high, 1)), 24);
+    f(_mm256_cvtepi16_epi32(_mm512_extracti32x4_epi32(low, 2)), 32);
+    f(_mm256_cvtepi16_epi32(_mm512_extracti32x4_epi32(high, 2)), 40);
+    f(_mm256_cvtepi16_epi32(_mm512_extracti32x4_epi32(low, 3)), 48);
+    f(_mm256_cvtepi16_epi32(_mm512_extracti32x4_epi32(high, 3)), 56);
+  }
+};
+
+inline S16 high_product(S16 a, int16_t m) {
+  const __m512i by = _mm512_set1_epi16(m);
+  return {_mm512_mulhrs_epi16(a.low, by), _mm512_mulhrs_epi16(a.high, by)};
+}
+inline S16 saturating_add(S16 a, S16 b) { return {_mm512_adds_epi16(a.low, b.low), _mm512_adds_epi16(a.high, b.high)}; }
+inline S16 saturating_add(S16 a, int16_t b) {
+  const __m512i all = _mm512_set1_epi16(b);
+  return {_mm512_adds_epi16(a.low, all), _mm512_adds_epi16(a.high, all)};
+}
+inline S16 shift_right(S16 a, int bits) {
+  const __m128i count = _mm_cvtsi32_si128(bits);
+  return {_mm512_sra_epi16(a.low, count), _mm512_sra_epi16(a.high, count)};
+}
+
+//   low    0..3  8..11  16..19  24..27        high   4..7  12..15  20..23  28..31
+struct S32 {
+  static constexpr int kPixels = 32;
+  __m512i low, high;
+
+  static S32 zero() { return {_mm512_setzero_si512(), _mm512_setzero_si512()}; }
+
+  S32 add_products(const int16_t* a, const int16_t* b, uint16_t codes) const {
+    const __m512i x = _mm512_loadu_si512(a), y = _mm512_loadu_si512(b);
+    const auto code0 = static_cast<uint16_t>(static_cast<int8_t>(codes & 0xff));
+    const auto code1 = static_cast<uint16_t>(static_cast<int8_t>(codes >> 8));
+    const __m512i c = _mm512_set1_epi32(static_cast<int32_t>(code0 | uint32_t{code1} << 16));
+    return {_mm512_add_epi32(low, _mm512_madd_epi16(_mm512_unpacklo_epi16(x, y), c)),
+            _mm512_add_epi32(high, _mm512_madd_epi16(_mm512_unpackhi_epi16(x, y), c))};
+  }
+
+  void store(double* sums) const {
+    each([=](__m256d four, int at) { _mm256_storeu_pd(sums + at, four); });
+  }
+  void add_to(double* sums) const {
+    each([=](__m256d four, int at) { _mm256_storeu_pd(sums + at, _mm256_add_pd(_mm256_loadu_pd(sums + at), four)); });
+  }
+
+ private:
+  template <class F>
+  void each(F f) const {
+    f(_mm256_cvtepi32_pd(_mm512_castsi512_si128(low)), 0);
+    f(_mm256_cvtepi32_pd(_mm512_castsi512_si128(high)), 4);
+    f(_mm256_cvtepi32_pd(_mm512_extracti32x4_epi32(low, 1)), 8);
+    f(_mm256_cvtepi32_pd(_mm512_extracti32x4_epi32(high, 1)), 12);
+    f(_mm256_cvtepi32_pd(_mm512_extracti32x4_epi32(low, 2)), 16);
+    f(_mm256_cvtepi32_pd(_mm512_extracti32x4_epi32(high, 2)), 20);
+    f(_mm256_cvtepi32_pd(_mm512_extracti32x4_epi32(low, 3)), 24);
+    f(_mm256_cvtepi32_pd(_mm512_extracti32x4_epi32(high, 3)), 28);
+  }
+};
+
+}  // namespace
+}  // namespace opq
