@@ -54,6 +54,39 @@ void columns_integer(const int8_t* columns, const int16_t* x, std::size_t depth,
   }
 }
 
+// 128 rows of codes of 4 bits, with bytes for activations: acc[m] = sum over k of (half byte - 8) * x[k]. Two columns make a
+// pair; four pairs fit 16 bits, 4 * 2 * 15 * 255 = 30600.
+template <class N>
+void columns_nibbles(const uint8_t* columns, const uint8_t* x, std::size_t depth, int32_t* acc) {
+  constexpr std::size_t kChunk = 512, kAhead = 16, kLine = 64;
+  constexpr int kPairs = 4;
+  for (int m = 0; m < N::kRows; ++m) acc[m] = 0;
+  int64_t sum_of_x = 0;
+  for (std::size_t begin = 0; begin < depth; begin += kChunk) {
+    const std::size_t end = depth - begin < kChunk ? depth : begin + kChunk;
+    std::size_t active[kChunk + kAhead];
+    std::size_t count = 0;
+    for (std::size_t k = begin; k < end; ++k) {
+      active[count] = k;
+      count += x[k] != 0;
+      sum_of_x += x[k];
+    }
+    for (std::size_t i = 0; i < kAhead; ++i) active[count + i] = end - 1;
+    for (std::size_t i = 0; i < count;) {
+      N sum = N::zero();
+      for (int pair = 0; pair < kPairs && i < count; ++pair, i += 2) {
+        const uint8_t *a = columns + active[i] * kLine, *b = columns + active[i + 1] * kLine;
+        __builtin_prefetch(columns + active[i + kAhead - 2] * kLine);
+        __builtin_prefetch(columns + active[i + kAhead - 1] * kLine);
+        const uint32_t second = i + 1 < count ? x[active[i + 1]] : 0u;
+        sum = sum.add_columns(a, b, static_cast<uint16_t>(x[active[i]] | second << 8));
+      }
+      sum.add_to(acc);
+    }
+  }
+  for (int m = 0; m < N::kRows; ++m) acc[m] = static_cast<int32_t>(acc[m] - 8 * sum_of_x);
+}
+
 // Two pairs at a time, as in columns-inl.h.
 template <class C>
 const uint16_t* columns_sparse_integer(const uint16_t* counts, const uint16_t* pairs, const int16_t* x,

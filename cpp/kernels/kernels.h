@@ -149,6 +149,9 @@ struct Kernels {
   // Dense columns, as columns_i8: acc[m] = sum over k of columns[k][m] * x[k], columns with x[k] == 0 skipped. The sums of
   // |code * x| are below 2^31.
   void (*columns_integer)(const int8_t* columns, const int16_t* x, std::size_t depth, int vectors, int32_t* acc);
+  // acc[m] = sum over k of (half byte m of columns[k][64] - 8) * x[k], m in [0, 128): row j in the low half of byte j, row
+  // 64 + j in the high half. Columns with x[k] == 0 are skipped; the sums of 15 * x are below 2^31.
+  void (*columns_nibbles)(const uint8_t* columns, const uint8_t* x, std::size_t depth, int32_t* acc);
   // Sparse columns, as columns_sparse with one lane. Returns the end of the pairs.
   const uint16_t* (*columns_sparse_integer)(const uint16_t* counts, const uint16_t* pairs, const int16_t* x,
                                             std::size_t depth, int32_t* acc);

@@ -1,5 +1,6 @@
 // The table of kernels for one instruction set's types of vectors: all loops instantiated. V: floats; S: 16-bit sums of
-// products of bytes; W: 32-bit sums of products of words; C: 32-bit sums of columns of codes.
+// products of bytes; W: 32-bit sums of products of words; C: 32-bit sums of columns of codes; N:
+// 16-bit sums of columns of half bytes.
 #pragma once
 
 #include "kernels/bytes-inl.h"
@@ -20,7 +21,7 @@
 
 namespace opq {
 
-template <class V, class S, class W, class C>
+template <class V, class S, class W, class C, class N>
 constexpr Kernels make_kernels(const char* name) {
   static_assert(V::kLanes == kVector);
   return {
@@ -37,6 +38,7 @@ constexpr Kernels make_kernels(const char* name) {
       .word_plane = word_plane<W>,
       .finish_bytes = finish_bytes<S>,
       .columns_integer = columns_integer<C>,
+      .columns_nibbles = columns_nibbles<N>,
       .columns_sparse_integer = columns_sparse_integer<C>,
       .fill_byte_plane = fill_integer_plane<C, uint8_t>,
       .fill_word_plane = fill_integer_plane<C, int16_t>,

@@ -2,6 +2,7 @@
 // centred, q - zero, in 16 bits; columns where that is 0 are skipped.
 #include <algorithm>
 #include <cstring>
+#include <type_traits>
 
 #include "runtime/aligned_buffer.h"
 #include "runtime/integer_finish.h"
@@ -17,7 +18,7 @@ namespace {
 constexpr int64_t kDepth = 512;  // columns whose products 32 bits hold: 512 * 127 * 32767 < 2^31
 
 // Above this share of nonzeros a column of all codes is faster than a list of its nonzeros.
-constexpr double kDenseDensity = 0.25;
+constexpr double kDenseDensity = 0.25, kNibbleDensity = 0.06;
 
 int64_t padded(int64_t rows) { return (rows + kVector - 1) / kVector * kVector; }
 
@@ -25,6 +26,7 @@ int64_t padded(int64_t rows) { return (rows + kVector - 1) / kVector * kVector; 
 class DenseCodes {
  public:
   static constexpr int64_t kRows = kColumnRows;
+  using X = int16_t;  // centred
 
   explicit DenseCodes(const Weights& weights)
       : rows_(weights.rows), depth_(weights.depth), codes_(static_cast<std::size_t>(padded(rows_) * depth_)) {
@@ -57,9 +59,53 @@ class DenseCodes {
   AlignedBuffer codes_;
 };
 
+// Codes of -8..7 as half bytes, two rows of 64 in one cache line: [m / 128][k][64] (kernels.h, columns_nibbles).
+class NibbleCodes {
+ public:
+  static constexpr int64_t kRows = 128;
+  using X = uint8_t;  // not centred
+
+  explicit NibbleCodes(const Weights& weights)
+      : depth_(weights.depth), lines_(static_cast<std::size_t>(bytes_of(weights.rows, weights.depth))) {
+    auto* lines = reinterpret_cast<uint8_t*>(lines_.data());
+    std::memset(lines, 0x88, lines_.size());
+    for (int64_t m = 0; m < weights.rows; ++m) {
+      uint8_t* out = lines + m / kRows * kLine * depth_ + m % kLine;
+      const bool is_high = m % kRows >= kLine;
+      for (int64_t k = 0; k < depth_; ++k) {
+        const int nibble = weights.codes[m * depth_ + k] + 8;
+        uint8_t& byte = out[k * kLine];
+        byte = static_cast<uint8_t>(is_high ? (byte & 0x0f) | nibble << 4 : (byte & 0xf0) | nibble);
+      }
+    }
+  }
+
+  static bool holds(const Weights& weights) {
+    // 15 * 255 * 2^19 < 2^31
+    return weights.depth < int64_t{1} << 19 &&
+           std::all_of(weights.codes, weights.codes + weights.rows * weights.depth,
+                       [](int8_t code) { return code >= -8 && code <= 7; });
+  }
+  static int64_t bytes_of(int64_t rows, int64_t depth) { return (rows + kRows - 1) / kRows * kLine * depth; }
+
+  void multiply(int64_t i, const uint8_t* x, int32_t* sums, const Kernels& kernels) const {
+    kernels.columns_nibbles(reinterpret_cast<const uint8_t*>(lines_.data()) + i * kLine * depth_, x,
+                            static_cast<std::size_t>(depth_), sums);
+  }
+  std::size_t bytes() const { return lines_.size(); }
+  static const char* name(bool) { return "int8 columns of 4 bits"; }
+
+ private:
+  static constexpr int64_t kLine = 64;
+
+  int64_t depth_;
+  AlignedBuffer lines_;
+};
+
 class SparseCodes {
  public:
   static constexpr int64_t kRows = kSparseRows;
+  using X = int16_t;  // centred
 
   explicit SparseCodes(const Weights& weights) : columns_(weights) {}
 
@@ -98,18 +144,20 @@ class IntegerLinearLayer final : public IntegerLayer {
 
   void run(const ConvShape& shape, const std::byte* x, const Grid* grids, const IntegerEpilogue& epilogue,
            std::byte* scratch, ThreadPool& pool, const Kernels& kernels) const override {
-    auto* centred = Scratch(scratch).take<int16_t>(static_cast<std::size_t>(shape.n * depth_));
-    const T* q = reinterpret_cast<const T*>(x);
-    for (int64_t image = 0; image < shape.n; ++image) {
-      for (int64_t k = image * depth_; k < (image + 1) * depth_; ++k) {
-        centred[k] = static_cast<int16_t>(q[k] - grids[image].zero);
-      }
+    const auto* q = reinterpret_cast<const T*>(x);
+    const typename Codes::X* input = nullptr;
+    if constexpr (kIsCentred) {
+      auto* centred = Scratch(scratch).take<int16_t>(static_cast<std::size_t>(shape.n * depth_));
+      for (int64_t i = 0; i < shape.n * depth_; ++i) centred[i] = static_cast<int16_t>(q[i] - grids[i / depth_].zero);
+      input = centred;
+    } else {
+      input = q;
     }
     const int64_t blocks = (rows_ + Codes::kRows - 1) / Codes::kRows;
     parallel_ranges(pool, blocks, 1, [&](int64_t begin, int64_t end, int) {
       for (int64_t block = begin; block < end; ++block) {
         for (int64_t image = 0; image < shape.n; ++image) {
-          run_block(block, image, centred + image * depth_, grids[image], epilogue, kernels);
+          run_block(block, image, input + image * depth_, grids[image], epilogue, kernels);
         }
       }
     });
@@ -121,12 +169,17 @@ class IntegerLinearLayer final : public IntegerLayer {
 
  private:
   using Sum = typename SumOf<T>::type;
+  static constexpr bool kIsCentred = std::is_same_v<typename Codes::X, int16_t>;
 
-  void run_block(int64_t block, int64_t image, const int16_t* x, const Grid& grid, const IntegerEpilogue& e,
+  void run_block(int64_t block, int64_t image, const typename Codes::X* x, const Grid& grid, const IntegerEpilogue& e,
                  const Kernels& kernels) const {
     alignas(64) Sum sums[Codes::kRows] = {};
     codes_.multiply(block, x, sums, kernels);
     const int64_t first = block * Codes::kRows, n = std::min<int64_t>(Codes::kRows, rows_ - first);
+    for (int64_t i = 0; i < n && !kIsCentred; ++i) {
+      const CodeSums& codes = code_sums()[static_cast<std::size_t>(first + i)];
+      sums[i] -= static_cast<Sum>(grid.zero * (codes.positive - codes.negative));
+    }
     const auto offset = static_cast<std::size_t>(image * rows_ + first);
     if constexpr (sizeof(T) == 1) {
       if (e.rules) return finish_fixed(first, n, offset, sums, grid, e);
@@ -173,10 +226,14 @@ class IntegerLinearLayer final : public IntegerLayer {
 template <typename T>
 std::unique_ptr<IntegerLayer> pack(const Weights& weights) {
   const int64_t n = weights.rows * weights.depth;
-  const int64_t nonzeros = n - std::count(weights.codes, weights.codes + n, 0);
-  if (static_cast<double>(nonzeros) > kDenseDensity * static_cast<double>(n)) {
-    return std::make_unique<IntegerLinearLayer<T, DenseCodes>>(weights);
+  const double density =
+      static_cast<double>(n - std::count(weights.codes, weights.codes + n, 0)) / static_cast<double>(n);
+  if constexpr (sizeof(T) == 1) {
+    if (density > kNibbleDensity && NibbleCodes::holds(weights)) {
+      return std::make_unique<IntegerLinearLayer<T, NibbleCodes>>(weights);
+    }
   }
+  if (density > kDenseDensity) return std::make_unique<IntegerLinearLayer<T, DenseCodes>>(weights);
   return std::make_unique<IntegerLinearLayer<T, SparseCodes>>(weights);
 }
 
@@ -187,7 +244,8 @@ std::unique_ptr<IntegerLayer> pack_integer_linear(const Weights& weights, Precis
 }
 
 int64_t most_integer_linear_bytes(const Weights& weights) {
-  return std::max(padded(weights.rows) * weights.depth, SparseColumns::most_bytes(weights));
+  return std::max({padded(weights.rows) * weights.depth, SparseColumns::most_bytes(weights),
+                   NibbleCodes::bytes_of(weights.rows, weights.depth)});
 }
 
 }  // namespace opq

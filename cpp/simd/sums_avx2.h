@@ -1,4 +1,4 @@
-// S16 and S32 for AVX2. sums_scalar.h defines what each operation means.
+// S16, S32 and N16 for AVX2. sums_scalar.h defines what each operation means.
 //
 // vpmaddubsw multiplies neighbouring bytes and adds the two products: interleaving the bytes of two rows of pixels makes
 // every pixel's two inputs neighbours. That leaves the pixels in two registers, within each half of a register:
@@ -132,6 +132,38 @@ struct S32 {
     f(_mm256_castsi256_si128(high), 4);
     f(_mm256_extracti128_si256(low, 1), 8);
     f(_mm256_extracti128_si256(high, 1), 12);
+  }
+};
+
+// [half of the line][half of the byte], each low and high as in S16.
+struct N16 {
+  static constexpr int kRows = 128;
+  S16 sum[2][2];
+
+  static N16 zero() { return {{{S16::zero(), S16::zero()}, {S16::zero(), S16::zero()}}}; }
+
+  N16 add_columns(const uint8_t* a, const uint8_t* b, uint16_t x) const {
+    const __m256i by = _mm256_set1_epi16(static_cast<int16_t>(x)), mask = _mm256_set1_epi8(15);
+    N16 v;
+    for (int half = 0; half < 2; ++half) {
+      const __m256i c = S16::bytes(a + 32 * half), d = S16::bytes(b + 32 * half);
+      v.sum[half][0] = add(sum[half][0], _mm256_and_si256(c, mask), _mm256_and_si256(d, mask), by);
+      v.sum[half][1] = add(sum[half][1], _mm256_and_si256(_mm256_srli_epi16(c, 4), mask),
+                           _mm256_and_si256(_mm256_srli_epi16(d, 4), mask), by);
+    }
+    return v;
+  }
+  void add_to(int32_t* sums) const {
+    for (int half = 0; half < 2; ++half) {
+      sum[half][0].add_to(sums + 32 * half);
+      sum[half][1].add_to(sums + 64 + 32 * half);
+    }
+  }
+
+ private:
+  static S16 add(S16 v, __m256i c, __m256i d, __m256i by) {
+    return {_mm256_add_epi16(v.low, _mm256_maddubs_epi16(by, _mm256_unpacklo_epi8(c, d))),
+            _mm256_add_epi16(v.high, _mm256_maddubs_epi16(by, _mm256_unpackhi_epi8(c, d)))};
   }
 };
 

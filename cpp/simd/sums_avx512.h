@@ -1,4 +1,4 @@
-// S16 and S32 for AVX-512 (BW): a tile's 64 pixels in two 512-bit registers. sums_scalar.h defines what each operation
+// S16, S32 and N16 for AVX-512 (BW): a tile's 64 pixels in two 512-bit registers. sums_scalar.h defines what each operation
 // means.
 //
 // Interleaving works within lanes of 128 bits, as in sums_avx2.h:
@@ -130,6 +130,32 @@ struct S32 {
     f(_mm256_cvtepi32_pd(_mm512_extracti32x4_epi32(high, 2)), 20);
     f(_mm256_cvtepi32_pd(_mm512_extracti32x4_epi32(low, 3)), 24);
     f(_mm256_cvtepi32_pd(_mm512_extracti32x4_epi32(high, 3)), 28);
+  }
+};
+
+// The low halves of the bytes, and the high halves, as in S16.
+struct N16 {
+  static constexpr int kRows = 128;
+  S16 low, high;
+
+  static N16 zero() { return {S16::zero(), S16::zero()}; }
+
+  N16 add_columns(const uint8_t* a, const uint8_t* b, uint16_t x) const {
+    const __m512i by = _mm512_set1_epi16(static_cast<int16_t>(x)), mask = _mm512_set1_epi8(15);
+    const __m512i c = _mm512_loadu_si512(a), d = _mm512_loadu_si512(b);
+    return {add(low, _mm512_and_si512(c, mask), _mm512_and_si512(d, mask), by),
+            add(high, _mm512_and_si512(_mm512_srli_epi16(c, 4), mask), _mm512_and_si512(_mm512_srli_epi16(d, 4), mask),
+                by)};
+  }
+  void add_to(int32_t* sums) const {
+    low.add_to(sums);
+    high.add_to(sums + 64);
+  }
+
+ private:
+  static S16 add(S16 v, __m512i c, __m512i d, __m512i by) {
+    return {_mm512_add_epi16(v.low, _mm512_maddubs_epi16(by, _mm512_unpacklo_epi8(c, d))),
+            _mm512_add_epi16(v.high, _mm512_maddubs_epi16(by, _mm512_unpackhi_epi8(c, d)))};
   }
 };
 

@@ -1,4 +1,4 @@
-// Sums of products of integers, in plain C++: S16 of bytes, S32 of words, C32 of columns of codes. The meaning of every
+// Sums of products of integers, in plain C++: S16 of bytes, S32 of words, C32 and N16 of columns of codes. The meaning of every
 // operation is the one written here; the arithmetic is that of docs/integers.md.
 //
 // Included by one .cpp file per instruction set; internal linkage, as in vec_scalar.h.
@@ -115,6 +115,29 @@ struct C32 {
   template <class T>
   static void copy_even(const T* x, T* y) {
     for (int i = 0; i < 16; ++i) y[i] = x[2 * i];
+  }
+};
+
+// 16-bit sums of 128 rows, whose codes + 8 lie as half bytes in one cache line: row j in the low half of byte j, row 64 + j
+// in the high half.
+struct N16 {
+  static constexpr int kRows = 128;
+  int16_t lane[kRows];
+
+  static N16 zero() { return {}; }
+  // + a[m] * x0 + b[m] * x1. x: x0 + 256 * x1. No sum leaves 16 bits.
+  N16 add_columns(const uint8_t* a, const uint8_t* b, uint16_t x) const {
+    const int x0 = x & 0xff, x1 = x >> 8;
+    N16 v;
+    for (int j = 0; j < 64; ++j) {
+      v.lane[j] = static_cast<int16_t>(lane[j] + (a[j] & 15) * x0 + (b[j] & 15) * x1);
+      v.lane[64 + j] = static_cast<int16_t>(lane[64 + j] + (a[j] >> 4) * x0 + (b[j] >> 4) * x1);
+    }
+    return v;
+  }
+  // sums[m] +=
+  void add_to(int32_t* sums) const {
+    for (int m = 0; m < kRows; ++m) sums[m] += lane[m];
   }
 };
 
