@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 OBJECTS = f"build/cp{sys.version_info.major}{sys.version_info.minor}-*/CMakeFiles/opq.dir/cpp/kernels"
-SETS = {"x86_64": ["scalar", "avx2", "avx512"], "aarch64": ["scalar", "neon"]}.get(platform.machine(), ["scalar"])
+SETS = {"x86_64": ["scalar", "avx2", "avx512", "avx512vnni"], "aarch64": ["scalar", "neon"]}.get(platform.machine(), ["scalar"])
 VECTOR_SETS = {"avx2": [1, 2, 3, 4], "avx512": [1, 2, 3, 4, 5, 6, 7]}  # by set: vectors of a dense block's loops
 
 # What a loop of a kernel may call on a machine that has no instruction for it.

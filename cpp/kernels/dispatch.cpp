@@ -13,15 +13,17 @@ bool has_avx512() {
   return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
 }
+bool has_vnni() { return __builtin_cpu_supports("avx512vnni"); }
 #endif
 
 struct Supported {
-  const Kernels* sets[3];
+  const Kernels* sets[4];
   int count = 0;
 
   Supported() {
 #if defined(__x86_64__)
     __builtin_cpu_init();
+    if (has_avx2() && has_avx512() && has_vnni()) sets[count++] = &avx512vnni_kernels;
     if (has_avx2() && has_avx512()) sets[count++] = &avx512_kernels;
     if (has_avx2()) sets[count++] = &avx2_kernels;
 #elif defined(__aarch64__)

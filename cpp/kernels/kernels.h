@@ -117,7 +117,7 @@ struct ByteOutput {
 };
 
 struct Kernels {
-  const char* name;  // "scalar", "avx2", "avx512", "neon"
+  const char* name;  // "scalar", "avx2", "avx512", "avx512vnni", "neon"
 
   // y[r * y_stride + p] = x[r * x_stride + p * step] for r in [0, rows), p in [0, n): one phase of a plane.
   void (*copy_rows)(const float* x, std::ptrdiff_t x_stride, std::ptrdiff_t step, float* y, std::ptrdiff_t y_stride,
@@ -139,6 +139,11 @@ struct Kernels {
   // sums are finished, and not kept.
   void (*byte_block)(const PairBlock&, int rows, const uint8_t* panel, int32_t* sums, bool first, const ByteOutput* output);
   void (*word_block)(const PairBlock&, int rows, const int16_t* panel, double* sums, bool first);
+  // Dense: the panel's rows four by four, [(depth + 3) / 4][kByteTile][4], and sums[4][kByteTile] (+)= codes * panel for four
+  // rows m, codes [quads][4][4] of -64 to 64 (quads-inl.h).
+  void (*pack_quads)(const uint8_t* x, const std::ptrdiff_t* offsets, int depth, const IntegerRun* runs, int count,
+                     uint8_t* panel);
+  void (*quad_block)(const int8_t* codes, int quads, const uint8_t* panel, int32_t* sums, bool first);
   // Likewise for the one row of a depthwise convolution's channel: sums[p] = sum of code * x[offsets[k] + p], for one tile,
   // or with `output` for all its n pixels, which may be more.
   void (*byte_plane)(const PairBlock&, const uint8_t* x, const std::ptrdiff_t* offsets, int32_t* sums,

@@ -1,6 +1,6 @@
 // The table of kernels for one instruction set's types of vectors: all loops instantiated. V: floats; S: 16-bit sums of
 // products of bytes; W: 32-bit sums of products of words; C: 32-bit sums of columns of codes; N:
-// 16-bit sums of columns of half bytes.
+// 16-bit sums of columns of half bytes; Q: 32-bit sums of products of four bytes.
 #pragma once
 
 #include "kernels/bytes-inl.h"
@@ -14,6 +14,7 @@
 #include "kernels/panel-inl.h"
 #include "kernels/planes-inl.h"
 #include "kernels/pool-inl.h"
+#include "kernels/quads-inl.h"
 #include "kernels/quantize-inl.h"
 #include "kernels/reduce-inl.h"
 #include "kernels/sparse-inl.h"
@@ -21,7 +22,7 @@
 
 namespace opq {
 
-template <class V, class S, class W, class C, class N>
+template <class V, class S, class W, class C, class N, class Q>
 constexpr Kernels make_kernels(const char* name) {
   static_assert(V::kLanes == kVector);
   return {
@@ -34,6 +35,8 @@ constexpr Kernels make_kernels(const char* name) {
       .pack_words = pack_integers<C, int16_t>,
       .byte_block = byte_block<S>,
       .word_block = word_block<W>,
+      .pack_quads = pack_quads<C, Q>,
+      .quad_block = quad_block<Q>,
       .byte_plane = byte_plane<S>,
       .word_plane = word_plane<W>,
       .finish_bytes = finish_bytes<S>,

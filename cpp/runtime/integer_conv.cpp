@@ -1,13 +1,16 @@
-// Convolutions of codes with integer activations, by pairs of nonzeros (kernels/bytes-inl.h, words-inl.h).
+// Convolutions of codes with integer activations: sparse, by pairs of nonzeros (kernels/bytes-inl.h, words-inl.h), or dense
+// (quads-inl.h).
 //
 //   for every image, group, part of the output rows m, tile of 64 output pixels:
-//     for every block of k = (channel, ky, kx), 512 of them for bytes, 256 for words:
+//     for every block of k = (channel, ky, kx):
 //       copy the tile's inputs to panel[k][64]
 //       sums[m][64] += codes[m][k] * panel[k][64]                 in registers where a row is one segment
 //     finish the rows, in fixed point or in float32
 #include <algorithm>
+#include <cstring>
 #include <limits>
 
+#include "runtime/aligned_buffer.h"
 #include "runtime/code_pairs.h"
 #include "runtime/integer_finish.h"
 #include "runtime/integer_layer_packed.h"
@@ -21,16 +24,137 @@ namespace {
 
 constexpr int64_t kRowCost = 4;  // starting and finishing a row takes as long as so many pairs
 
-template <typename T>
-constexpr Precision precision_of() {
-  return sizeof(T) == 1 ? Precision::kInt8 : Precision::kInt16;
-}
+// A block of the codes of one group of a convolution: rows [first, last), k from block * kDepth on.
+struct Block {
+  int64_t group, block, first, last;
+};
 
+// Above this share of nonzeros the dense kernel is faster, although it multiplies the zeros as well.
+constexpr double kDenseDensity = 0.45;
+
+// The nonzeros as pairs, [group][block][row].
 template <typename T>
-class IntegerConvLayer final : public IntegerLayer {
+class PairCodes {
  public:
   static constexpr int64_t kDepth = sizeof(T) == 1 ? kByteDepth : kWordDepth;
+  static constexpr int64_t kRows = 1;  // that are computed together
   using Sum = typename SumOf<T>::type;
+
+  PairCodes(const Weights& weights, int64_t groups)
+      : rows_(weights.rows / groups),
+        blocks_(blocks_of(weights.depth)),
+        pairs_(sizeof(T) == 1 ? Precision::kInt8 : Precision::kInt16, kByteTile * sizeof(T) / 8),
+        costs_(static_cast<std::size_t>(weights.rows), kRowCost) {
+    for (int64_t group = 0; group < groups; ++group) {
+      for (int64_t block = 0; block < blocks_; ++block) {
+        for (int64_t m = group * rows_; m < (group + 1) * rows_; ++m) {
+          const int64_t first = block * kDepth;
+          costs_[static_cast<std::size_t>(m)] +=
+              pairs_.add_row(weights.codes + m * weights.depth + first, std::min(kDepth, weights.depth - first));
+        }
+      }
+    }
+    pairs_.finish();
+  }
+
+  static int64_t blocks_of(int64_t depth) { return std::max<int64_t>(1, (depth + kDepth - 1) / kDepth); }
+  int64_t cost(int64_t m) const { return costs_[static_cast<std::size_t>(m)]; }  // of an output row, in pairs
+
+  static void pack(const T* x, const std::ptrdiff_t* offsets, int depth, const IntegerRun* runs, int count, T* panel,
+                   const Kernels& kernels) {
+    if constexpr (sizeof(T) == 1) {
+      kernels.pack_bytes(x, offsets, depth, runs, count, panel);
+    } else {
+      kernels.pack_words(x, offsets, depth, runs, count, panel);
+    }
+  }
+  // sums[row - block.first][64] (+)= codes * panel; with `output`, finished instead.
+  void multiply(const Block& block, const T* panel, Sum* sums, const ByteOutput* output, const Kernels& kernels) const {
+    const PairBlock rows =
+        pairs_.block(static_cast<std::size_t>((block.group * blocks_ + block.block) * rows_ + block.first));
+    const int count = static_cast<int>(block.last - block.first);
+    if constexpr (sizeof(T) == 1) {
+      kernels.byte_block(rows, count, panel, sums, block.block == 0, output);
+    } else {
+      kernels.word_block(rows, count, panel, sums, block.block == 0);
+    }
+  }
+  static constexpr bool kFinishes = sizeof(T) == 1;  // multiply() takes an output
+
+  std::size_t bytes() const { return pairs_.bytes() + costs_.size() * sizeof(int64_t); }
+  static const char* name() { return sizeof(T) == 1 ? "int8 pairs" : "int16 pairs"; }
+
+ private:
+  int64_t rows_, blocks_;
+  CodePairs pairs_;
+  std::vector<int64_t> costs_;
+};
+
+// All codes, four rows and four k together: [group][block][row / 4][k / 4][4][4].
+class QuadCodes {
+ public:
+  static constexpr int64_t kDepth = kByteDepth;
+  static constexpr int64_t kRows = 4;
+  using Sum = int32_t;
+
+  QuadCodes(const Weights& weights, int64_t groups)
+      : rows_(weights.rows / groups), depth_(weights.depth), codes_(static_cast<std::size_t>(bytes_of(weights, groups))) {
+    std::memset(codes_.data(), 0, codes_.size());
+    for (int64_t m = 0; m < weights.rows; ++m) {
+      for (int64_t k = 0; k < depth_; ++k) {
+        const int64_t row = m % rows_, in_block = k % kDepth;
+        codes_at(m / rows_, k / kDepth, row / 4)[in_block / 4 * 16 + row % 4 * 4 + in_block % 4] =
+            weights.codes[m * depth_ + k];
+      }
+    }
+  }
+
+  static bool holds(const Weights& weights) {
+    return std::all_of(weights.codes, weights.codes + weights.rows * weights.depth,
+                       [](int8_t code) { return code >= -64 && code <= 64; });
+  }
+  static int64_t bytes_of(const Weights& weights, int64_t groups) {
+    return groups * row_quads(weights.rows / groups) * quads_of(weights.depth) * 16;
+  }
+  static int64_t blocks_of(int64_t depth) { return std::max<int64_t>(1, (depth + kDepth - 1) / kDepth); }
+  int64_t cost(int64_t) const { return 1; }
+
+  static void pack(const uint8_t* x, const std::ptrdiff_t* offsets, int depth, const IntegerRun* runs, int count,
+                   uint8_t* panel, const Kernels& kernels) {
+    kernels.pack_quads(x, offsets, depth, runs, count, panel);
+  }
+  void multiply(const Block& block, const uint8_t* panel, int32_t* sums, const ByteOutput*, const Kernels& kernels) const {
+    const int64_t quads = quads_of(std::min(kDepth, depth_ - block.block * kDepth));
+    for (int64_t row = block.first; row < block.last; row += 4) {
+      kernels.quad_block(codes_at(block.group, block.block, row / 4), static_cast<int>(quads), panel,
+                         sums + (row - block.first) * kByteTile, block.block == 0);
+    }
+  }
+  static constexpr bool kFinishes = false;
+
+  std::size_t bytes() const { return codes_.size(); }
+  static const char* name() { return "int8 dense"; }
+
+ private:
+  static int64_t quads_of(int64_t depth) { return (depth + 3) / 4; }
+  static int64_t row_quads(int64_t rows) { return (rows + 3) / 4; }
+  // Blocks before the last one are of whole quads.
+  int8_t* codes_at(int64_t group, int64_t block, int64_t row_quad) const {
+    const int64_t quads = quads_of(depth_), before = block * kDepth / 4;
+    const int64_t in_block = std::min(kDepth / 4, quads - before);
+    return reinterpret_cast<int8_t*>(codes_.data()) +
+           16 * (row_quads(rows_) * (group * quads + before) + row_quad * in_block);
+  }
+
+  int64_t rows_, depth_;
+  AlignedBuffer codes_;
+};
+
+template <typename T, typename Codes>
+class IntegerConvLayer final : public IntegerLayer {
+ public:
+  static constexpr int64_t kDepth = Codes::kDepth;
+  using Sum = typename Codes::Sum;
 
   IntegerConvLayer(const Weights& weights, const ConvGeometry& geometry)
       : IntegerLayer(weights),
@@ -40,18 +164,13 @@ class IntegerConvLayer final : public IntegerLayer {
         depth_(weights.depth),
         nonzeros_(weights.rows * weights.depth -
                   std::count(weights.codes, weights.codes + weights.rows * weights.depth, 0)),
-        pairs_(precision_of<T>(), kByteTile * sizeof(T) / 8) {
-    std::vector<int64_t> costs(static_cast<std::size_t>(weights.rows), kRowCost);
+        codes_(weights, geometry.group) {
     for (int64_t group = 0; group < geometry.group; ++group) {
-      for (int64_t block = 0; block < depth_blocks(); ++block) {
-        for (int64_t m = group * rows_; m < (group + 1) * rows_; ++m) {
-          costs[m] += pairs_.add_row(weights.codes + m * depth_ + block * kDepth, depth_of(block));
-        }
-      }
       cost_sums_.push_back(0);
-      for (int64_t m = group * rows_; m < (group + 1) * rows_; ++m) cost_sums_.push_back(cost_sums_.back() + costs[m]);
+      for (int64_t m = group * rows_; m < (group + 1) * rows_; ++m) {
+        cost_sums_.push_back(cost_sums_.back() + codes_.cost(m));
+      }
     }
-    pairs_.finish();
   }
 
   std::size_t scratch_bytes(const ConvShape& shape, int threads) const override {
@@ -107,10 +226,10 @@ class IntegerConvLayer final : public IntegerLayer {
   }
 
   std::size_t packed_bytes() const override {
-    return pairs_.bytes() + code_sums().size() * sizeof(CodeSums) + cost_sums_.size() * sizeof(int64_t);
+    return codes_.bytes() + code_sums().size() * sizeof(CodeSums) + cost_sums_.size() * sizeof(int64_t);
   }
   int64_t nonzeros() const override { return nonzeros_; }
-  const char* kernel_name() const override { return sizeof(T) == 1 ? "int8 pairs" : "int16 pairs"; }
+  const char* kernel_name() const override { return Codes::name(); }
 
  private:
   // What all tasks of one run share.
@@ -130,11 +249,8 @@ class IntegerConvLayer final : public IntegerLayer {
     int pixels;
   };
 
-  int64_t depth_blocks() const { return std::max<int64_t>(1, (depth_ + kDepth - 1) / kDepth); }
+  int64_t depth_blocks() const { return Codes::blocks_of(depth_); }
   int64_t depth_of(int64_t block) const { return std::min(kDepth, depth_ - block * kDepth); }
-  std::size_t row_index(int64_t group, int64_t block, int64_t row) const {
-    return static_cast<std::size_t>((group * depth_blocks() + block) * rows_ + row);
-  }
 
   bool reads_input_directly(const ConvShape& shape) const {
     return geometry_.kernel_h == 1 && geometry_.kernel_w == 1 && geometry_.stride_h == 1 && geometry_.stride_w == 1 &&
@@ -147,21 +263,22 @@ class IntegerConvLayer final : public IntegerLayer {
     return static_cast<std::size_t>(std::min(elements, std::numeric_limits<int64_t>::max() / 16) + kIntegerSlack);
   }
 
-  // A panel, and sums of all rows where there are several blocks, of one row where there is one.
+  // A panel, and sums of all rows where there are several blocks, of those computed together where there is one.
   std::size_t thread_bytes() const {
-    const std::size_t rows = depth_blocks() > 1 ? static_cast<std::size_t>(rows_) : 1;
-    return align_up(panel_elements() * sizeof(T) + rows * kByteTile * sizeof(Sum));
+    const int64_t rows = depth_blocks() > 1 ? round_up(rows_) : Codes::kRows;
+    return align_up(panel_elements() * sizeof(T) + static_cast<std::size_t>(rows) * kByteTile * sizeof(Sum));
   }
   std::size_t panel_elements() const {
-    return static_cast<std::size_t>(std::min(depth_, kDepth) * kByteTile + kIntegerSlack);
+    return static_cast<std::size_t>((std::min(depth_, kDepth) + 3) / 4 * 4 * kByteTile + kIntegerSlack);
   }
+  static int64_t round_up(int64_t rows) { return (rows + Codes::kRows - 1) / Codes::kRows * Codes::kRows; }
 
   int64_t part_begin(int64_t group, int64_t part, int64_t parts) const {
     const auto sums = cost_sums_.begin() + group * (rows_ + 1), end = sums + rows_;
     if (part == 0) return 0;
     if (part == parts) return rows_;
     const double target = static_cast<double>(*end) * static_cast<double>(part) / static_cast<double>(parts);
-    return std::lower_bound(sums, end, static_cast<int64_t>(target)) - sums;
+    return std::min(rows_, round_up(std::lower_bound(sums, end, static_cast<int64_t>(target)) - sums));
   }
 
   void run_task(const Job& job, const Task& task, std::byte* scratch) const {
@@ -174,16 +291,18 @@ class IntegerConvLayer final : public IntegerLayer {
     for (int64_t block = 0; block < blocks; ++block) {
       pack(job, task, block, runs, count, panel);
       const bool last = block + 1 == blocks;
-      if (last && fixed(job, task, block, panel, sums)) return;
-      if (blocks > 1) {
-        multiply(job, task.group, block, task.first_row, task.last_row, panel, sums);
-        for (int64_t row = task.first_row; last && row < task.last_row; ++row) {
-          finish(job, task, sums + (row - task.first_row) * kByteTile, row);
-        }
+      const Block all = {task.group, block, task.first_row, task.last_row};
+      if (last && Codes::kFinishes && job.epilogue.rules) {
+        const ByteOutput output = byte_output(job, task, task.first_row);
+        codes_.multiply(all, panel, sums, &output, job.kernels);
+      } else if (blocks > 1) {
+        codes_.multiply(all, panel, sums, nullptr, job.kernels);
+        if (last) finish(job, task, sums, task.first_row, task.last_row);
       } else {
-        for (int64_t row = task.first_row; row < task.last_row; ++row) {
-          multiply(job, task.group, block, row, row + 1, panel, sums);
-          finish(job, task, sums, row);
+        for (int64_t row = task.first_row; row < task.last_row; row += Codes::kRows) {
+          const int64_t end = std::min(row + Codes::kRows, task.last_row);
+          codes_.multiply({task.group, block, row, end}, panel, sums, nullptr, job.kernels);
+          finish(job, task, sums, row, end);
         }
       }
     }
@@ -211,54 +330,40 @@ class IntegerConvLayer final : public IntegerLayer {
       offsets[k] = channel + job.tap_offsets[tap];
       if (++tap == taps) tap = 0, channel += job.channel_stride;
     }
-    if constexpr (sizeof(T) == 1) {
-      job.kernels.pack_bytes(job.input, offsets, static_cast<int>(depth), runs, count, panel);
-    } else {
-      job.kernels.pack_words(job.input, offsets, static_cast<int>(depth), runs, count, panel);
-    }
+    Codes::pack(job.input, offsets, static_cast<int>(depth), runs, count, panel, job.kernels);
   }
 
-  void multiply(const Job& job, int64_t group, int64_t block, int64_t first, int64_t last, const T* panel,
-                Sum* sums) const {
-    const PairBlock rows = pairs_.block(row_index(group, block, first));
-    if constexpr (sizeof(T) == 1) {
-      job.kernels.byte_block(rows, static_cast<int>(last - first), panel, sums, block == 0, nullptr);
-    } else {
-      job.kernels.word_block(rows, static_cast<int>(last - first), panel, sums, block == 0);
-    }
-  }
-
-  // Where the finish is in fixed point: the last block, finished from the registers.
-  bool fixed(const Job& job, const Task& task, int64_t block, const T* panel, Sum* sums) const {
-    const IntegerEpilogue& e = job.epilogue;
-    if constexpr (sizeof(T) == 1) {
-      if (!e.rules) return false;
-      const int64_t m = task.group * rows_ + task.first_row, offset = offset_of(job, task, m);
-      const ByteOutput output = {
-          .rules = e.rules + m,
-          .residual = e.residual ? reinterpret_cast<const uint8_t*>(e.residual) + offset : nullptr,
-          .residual_zero = e.residual ? e.residual_grid->zero : 0,
-          .stride = job.pixels,
-          .least = e.least,
-          .most = e.most,
-          .y = reinterpret_cast<uint8_t*>(e.y) + offset,
-          .n = task.pixels};
-      job.kernels.byte_block(pairs_.block(row_index(task.group, block, task.first_row)),
-                             static_cast<int>(task.last_row - task.first_row), panel, sums, block == 0, &output);
-      return true;
-    }
-    return false;
-  }
-
-  void finish(const Job& job, const Task& task, const Sum* sums, int64_t row) const {
+  ByteOutput byte_output(const Job& job, const Task& task, int64_t row) const {
     const IntegerEpilogue& e = job.epilogue;
     const int64_t m = task.group * rows_ + row, offset = offset_of(job, task, m);
+    return {.rules = e.rules + m,
+            .residual = e.residual ? reinterpret_cast<const uint8_t*>(e.residual) + offset : nullptr,
+            .residual_zero = e.residual ? e.residual_grid->zero : 0,
+            .stride = job.pixels,
+            .least = e.least,
+            .most = e.most,
+            .y = reinterpret_cast<uint8_t*>(e.y) + offset,
+            .n = task.pixels};
+  }
+
+  // Rows [first, last) from sums[row - first][64].
+  void finish(const Job& job, const Task& task, const Sum* sums, int64_t first, int64_t last) const {
+    const IntegerEpilogue& e = job.epilogue;
     const Grid& grid = job.grids[task.image];
-    alignas(64) float floats[kByteTile] = {};
-    to_floats(sums, grid, code_sums()[static_cast<std::size_t>(m)], floats, task.pixels, job.kernels);
-    finish_floats<T>(e, m, grid.scale, floats,
-                     e.residual ? e.residual + static_cast<std::size_t>(offset) * residual_size<T>(e) : nullptr,
-                     e.y + static_cast<std::size_t>(offset) * y_size<T>(e), task.pixels, job.kernels);
+    for (int64_t row = first; row < last; ++row, sums += kByteTile) {
+      if constexpr (sizeof(T) == 1) {
+        if (e.rules) {
+          job.kernels.finish_bytes(sums, byte_output(job, task, row));
+          continue;
+        }
+      }
+      const int64_t m = task.group * rows_ + row;
+      const auto offset = static_cast<std::size_t>(offset_of(job, task, m));
+      alignas(64) float floats[kByteTile] = {};
+      to_floats(sums, grid, code_sums()[static_cast<std::size_t>(m)], floats, task.pixels, job.kernels);
+      finish_floats<T>(e, m, grid.scale, floats, e.residual ? e.residual + offset * residual_size<T>(e) : nullptr,
+                       e.y + offset * y_size<T>(e), task.pixels, job.kernels);
+    }
   }
 
   // Of the task's first pixel in channel m of the output.
@@ -270,7 +375,7 @@ class IntegerConvLayer final : public IntegerLayer {
   InputPlanes planes_;
   int64_t rows_, depth_;  // rows per group
   int64_t nonzeros_;
-  CodePairs pairs_;                 // [group][block][row]
+  Codes codes_;
   std::vector<int64_t> cost_sums_;  // [group][rows + 1]
 };
 
@@ -278,13 +383,21 @@ class IntegerConvLayer final : public IntegerLayer {
 
 std::unique_ptr<IntegerLayer> pack_integer_conv(const Weights& weights, const ConvGeometry& geometry,
                                                 Precision precision) {
-  if (precision == Precision::kInt8) return std::make_unique<IntegerConvLayer<uint8_t>>(weights, geometry);
-  return std::make_unique<IntegerConvLayer<int16_t>>(weights, geometry);
+  if (precision == Precision::kInt16) {
+    return std::make_unique<IntegerConvLayer<int16_t, PairCodes<int16_t>>>(weights, geometry);
+  }
+  const int64_t n = weights.rows * weights.depth;
+  const int64_t nonzeros = n - std::count(weights.codes, weights.codes + n, 0);
+  if (static_cast<double>(nonzeros) > kDenseDensity * static_cast<double>(n) && QuadCodes::holds(weights)) {
+    return std::make_unique<IntegerConvLayer<uint8_t, QuadCodes>>(weights, geometry);
+  }
+  return std::make_unique<IntegerConvLayer<uint8_t, PairCodes<uint8_t>>>(weights, geometry);
 }
 
 int64_t most_integer_conv_bytes(const Weights& weights, const ConvGeometry& geometry) {
-  const int64_t blocks = std::max<int64_t>(1, (weights.depth + kWordDepth - 1) / kWordDepth);
-  return CodePairs::most_bytes(weights.rows * blocks, weights.rows * weights.depth) +
+  const int64_t blocks = PairCodes<int16_t>::blocks_of(weights.depth);  // the most
+  const int64_t pairs = CodePairs::most_bytes(weights.rows * blocks, weights.rows * weights.depth);
+  return std::max(pairs, QuadCodes::bytes_of(weights, geometry.group)) +
          (2 * weights.rows + geometry.group) * static_cast<int64_t>(sizeof(int64_t));
 }
 

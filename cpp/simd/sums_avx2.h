@@ -1,4 +1,4 @@
-// S16, S32 and N16 for AVX2. sums_scalar.h defines what each operation means.
+// S16, S32, N16 and Q32 for AVX2. sums_scalar.h defines what each operation means.
 //
 // vpmaddubsw multiplies neighbouring bytes and adds the two products: interleaving the bytes of two rows of pixels makes
 // every pixel's two inputs neighbours. That leaves the pixels in two registers, within each half of a register:
@@ -164,6 +164,34 @@ struct N16 {
   static S16 add(S16 v, __m256i c, __m256i d, __m256i by) {
     return {_mm256_add_epi16(v.low, _mm256_maddubs_epi16(by, _mm256_unpacklo_epi8(c, d))),
             _mm256_add_epi16(v.high, _mm256_maddubs_epi16(by, _mm256_unpackhi_epi8(c, d)))};
+  }
+};
+
+// vpmaddubsw adds two products in 16 bits, 2 * 255 * 64 at the most, vpmaddwd these in 32.
+struct Q32 {
+  static constexpr int kPixels = 8;
+  static constexpr int kAtOnce = 2;
+  __m256i raw;
+
+  static Q32 zero() { return {_mm256_setzero_si256()}; }
+  static Q32 load(const int32_t* sums) { return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(sums))}; }
+  void store(int32_t* sums) const { _mm256_storeu_si256(reinterpret_cast<__m256i*>(sums), raw); }
+  Q32 add_quads(const uint8_t* x, const int8_t* codes) const {
+    int32_t four;
+    __builtin_memcpy(&four, codes, sizeof four);
+    const __m256i pairs = _mm256_maddubs_epi16(S16::bytes(x), _mm256_set1_epi32(four));
+    return {_mm256_add_epi32(raw, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))};
+  }
+  static void interleave(const uint8_t* rows, int stride, uint8_t* y) {
+    const auto row = [=](int j) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(rows + j * stride)); };
+    const __m128i a = row(0), b = row(1), c = row(2), d = row(3);
+    const __m128i ab[2] = {_mm_unpacklo_epi8(a, b), _mm_unpackhi_epi8(a, b)};
+    const __m128i cd[2] = {_mm_unpacklo_epi8(c, d), _mm_unpackhi_epi8(c, d)};
+    auto* out = reinterpret_cast<__m128i*>(y);
+    for (int i = 0; i < 2; ++i) {
+      _mm_storeu_si128(out + 2 * i, _mm_unpacklo_epi16(ab[i], cd[i]));
+      _mm_storeu_si128(out + 2 * i + 1, _mm_unpackhi_epi16(ab[i], cd[i]));
+    }
   }
 };
 

@@ -1,4 +1,4 @@
-// S16, S32 and N16 for AVX-512 (BW): a tile's 64 pixels in two 512-bit registers. sums_scalar.h defines what each operation
+// S16, S32, N16 and Q32 for AVX-512 (BW): a tile's 64 pixels in two 512-bit registers. sums_scalar.h defines what each operation
 // means.
 //
 // Interleaving works within lanes of 128 bits, as in sums_avx2.h:
@@ -156,6 +156,37 @@ struct N16 {
   static S16 add(S16 v, __m512i c, __m512i d, __m512i by) {
     return {_mm512_add_epi16(v.low, _mm512_maddubs_epi16(by, _mm512_unpacklo_epi8(c, d))),
             _mm512_add_epi16(v.high, _mm512_maddubs_epi16(by, _mm512_unpackhi_epi8(c, d)))};
+  }
+};
+
+struct Q32 {
+  static constexpr int kPixels = 16;
+  static constexpr int kAtOnce = 4;
+  __m512i raw;
+
+  static Q32 zero() { return {_mm512_setzero_si512()}; }
+  static Q32 load(const int32_t* sums) { return {_mm512_loadu_si512(sums)}; }
+  void store(int32_t* sums) const { _mm512_storeu_si512(sums, raw); }
+  Q32 add_quads(const uint8_t* x, const int8_t* codes) const {
+    int32_t four;
+    __builtin_memcpy(&four, codes, sizeof four);
+    const __m512i bytes = _mm512_loadu_si512(x), by = _mm512_set1_epi32(four);
+#ifdef __AVX512VNNI__
+    return {_mm512_dpbusd_epi32(raw, bytes, by)};
+#else
+    return {_mm512_add_epi32(raw, _mm512_madd_epi16(_mm512_maddubs_epi16(bytes, by), _mm512_set1_epi16(1)))};
+#endif
+  }
+  static void interleave(const uint8_t* rows, int stride, uint8_t* y) {
+    const auto row = [=](int j) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(rows + j * stride)); };
+    const __m128i a = row(0), b = row(1), c = row(2), d = row(3);
+    const __m128i ab[2] = {_mm_unpacklo_epi8(a, b), _mm_unpackhi_epi8(a, b)};
+    const __m128i cd[2] = {_mm_unpacklo_epi8(c, d), _mm_unpackhi_epi8(c, d)};
+    auto* out = reinterpret_cast<__m128i*>(y);
+    for (int i = 0; i < 2; ++i) {
+      _mm_storeu_si128(out + 2 * i, _mm_unpacklo_epi16(ab[i], cd[i]));
+      _mm_storeu_si128(out + 2 * i + 1, _mm_unpackhi_epi16(ab[i], cd[i]));
+    }
   }
 };
 

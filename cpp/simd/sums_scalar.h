@@ -1,4 +1,5 @@
-// Sums of products of integers, in plain C++: S16 of bytes, S32 of words, C32 and N16 of columns of codes. The meaning of every
+// Sums of products of integers, in plain C++: S16 of bytes, S32 of words, C32 and N16 of columns of codes, Q32 of
+// four bytes each. The meaning of every
 // operation is the one written here; the arithmetic is that of docs/integers.md.
 //
 // Included by one .cpp file per instruction set; internal linkage, as in vec_scalar.h.
@@ -138,6 +139,38 @@ struct N16 {
   // sums[m] +=
   void add_to(int32_t* sums) const {
     for (int m = 0; m < kRows; ++m) sums[m] += lane[m];
+  }
+};
+
+// 32-bit sums of 16 neighbouring pixels, of four bytes each.
+struct Q32 {
+  static constexpr int kPixels = 16;
+  static constexpr int kAtOnce = 1;  // vectors of pixels whose sums of 4 rows the registers hold
+  int32_t lane[kPixels];
+
+  static Q32 zero() { return {}; }
+  static Q32 load(const int32_t* sums) {
+    Q32 v;
+    for (int p = 0; p < kPixels; ++p) v.lane[p] = sums[p];
+    return v;
+  }
+  void store(int32_t* sums) const {
+    for (int p = 0; p < kPixels; ++p) sums[p] = lane[p];
+  }
+  // + code0 * x[p][0] + ... + code3 * x[p][3]. codes: four bytes, -64 to 64.
+  Q32 add_quads(const uint8_t* x, const int8_t* codes) const {
+    Q32 v;
+    for (int p = 0; p < kPixels; ++p) {
+      v.lane[p] = lane[p];
+      for (int j = 0; j < 4; ++j) v.lane[p] += codes[j] * x[4 * p + j];
+    }
+    return v;
+  }
+  // y[p][j] = rows[j * stride + p] for 16 pixels
+  static void interleave(const uint8_t* rows, int stride, uint8_t* y) {
+    for (int p = 0; p < 16; ++p) {
+      for (int j = 0; j < 4; ++j) y[4 * p + j] = rows[j * stride + p];
+    }
   }
 };
 

@@ -89,7 +89,7 @@ class Session:
 
     @property
     def instruction_set(self) -> str:
-        """The instruction set of the kernels in use: "avx512", "avx2", "neon", "scalar", or "numpy" for the reference."""
+        """Of the kernels in use: "avx512vnni", "avx512", "avx2", "neon", "scalar", or "numpy" for the reference."""
         return self._core.isa if self._core is not None else "numpy"
 
     def get_inputs(self) -> list[Argument]:

@@ -1,0 +1,13 @@
+// The kernels for x86-64 with AVX-512 (F, BW, DQ, VL) and VNNI. Compiled for it, so it includes no header with inline functions
+// that another file could share.
+#include "kernels/table-inl.h"
+#include "kernels/tables.h"
+#include "simd/integers_256.h"
+#include "simd/sums_avx512.h"
+#include "simd/vec_avx512.h"
+
+namespace opq {
+
+constinit const Kernels avx512vnni_kernels = make_kernels<F32, S16, S32, C32, N16, Q32>("avx512vnni");
+
+}  // namespace opq

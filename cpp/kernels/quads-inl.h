@@ -1,0 +1,58 @@
+// Products of small integer codes with 8-bit activations, dense, on one tile of 64 pixels:
+//
+//   sums[m][p] += codes[m][k] * x[k][p]
+//
+//   panel  [k / 4][64 pixels][4]     four inputs of a pixel beside each other: one instruction adds their products
+//   codes  [m / 4][k / 4][4 rows][4]
+//
+// The sums of four rows stay in registers over all k. Codes that fill up a row of four, in either direction, are 0.
+#pragma once
+
+#include "kernels/integer-panel-inl.h"
+#include "kernels/kernels.h"
+#include "kernels/unroll-inl.h"
+
+namespace opq {
+
+template <class Q, int... V>
+inline void quad_rows(Seq<V...>, const int8_t* codes, int quads, const uint8_t* panel, int32_t* sums, bool first) {
+  Q s0[sizeof...(V)], s1[sizeof...(V)], s2[sizeof...(V)], s3[sizeof...(V)];
+  const auto at = [=](int row, int v) { return sums + row * kByteTile + v * Q::kPixels; };
+  ((s0[V] = first ? Q::zero() : Q::load(at(0, V))), ...);
+  ((s1[V] = first ? Q::zero() : Q::load(at(1, V))), ...);
+  ((s2[V] = first ? Q::zero() : Q::load(at(2, V))), ...);
+  ((s3[V] = first ? Q::zero() : Q::load(at(3, V))), ...);
+  for (int k = 0; k < quads; ++k, codes += 16, panel += 4 * kByteTile) {
+    ((s0[V] = s0[V].add_quads(panel + 4 * Q::kPixels * V, codes)), ...);
+    ((s1[V] = s1[V].add_quads(panel + 4 * Q::kPixels * V, codes + 4)), ...);
+    ((s2[V] = s2[V].add_quads(panel + 4 * Q::kPixels * V, codes + 8)), ...);
+    ((s3[V] = s3[V].add_quads(panel + 4 * Q::kPixels * V, codes + 12)), ...);
+  }
+  (s0[V].store(at(0, V)), ...);
+  (s1[V].store(at(1, V)), ...);
+  (s2[V].store(at(2, V)), ...);
+  (s3[V].store(at(3, V)), ...);
+}
+
+template <class Q>
+void quad_block(const int8_t* codes, int quads, const uint8_t* panel, int32_t* sums, bool first) {
+  constexpr int kAtOnce = Q::kAtOnce * Q::kPixels;
+  for (int p = 0; p < kByteTile; p += kAtOnce) {
+    quad_rows<Q>(SeqTo<Q::kAtOnce>(), codes, quads, panel + 4 * p, sums + p, first);
+  }
+}
+
+// As pack_integers, four rows interleaved. What fills up the last four is any row.
+template <class C, class Q>
+void pack_quads(const uint8_t* x, const std::ptrdiff_t* offsets, int depth, const IntegerRun* runs, int count,
+                uint8_t* panel) {
+  uint8_t rows[5 * kByteTile];  // and what is copied too far
+  for (int k = 0; k < depth; k += 4, panel += 4 * kByteTile) {
+    std::ptrdiff_t four[4];
+    for (int j = 0; j < 4; ++j) four[j] = offsets[k + j < depth ? k + j : k];
+    pack_integers<C, uint8_t>(x, four, 4, runs, count, rows);
+    for (int p = 0; p < kByteTile; p += kChunk) Q::interleave(rows + p, kByteTile, panel + 4 * p);
+  }
+}
+
+}  // namespace opq
