@@ -2,14 +2,14 @@
 //
 //   sums[m][p] += code * x(k)[p]     for the nonzeros (k, code) of row m
 //
-// where x(k) are 64 neighbouring bytes: row k of a panel, or tap k of a channel's planes. Any two nonzeros of a row make a
+// where x(k) are 64 neighbouring bytes: row k of a panel, or where they lie in padded planes. Any two nonzeros of a row make a
 // pair: their bytes are interleaved, multiplied by the pair of codes and added in 16 bits (S16). 16 bits hold a segment:
 // the positive codes of it add up to 128 at the most, and so do the negative ones, 128 * 255 = 32640. Between segments sums
 // go on in 32 bits.
 //
 //   segments  s0 s1 s2 ...        two bytes per row: how many
 //   counts    c c | c | c c c     one byte per segment: how many pairs
-//   places    k k k k | ...       two of 16 bits per pair, times 8 in a panel
+//   places    k k k k | ...       two of 16 bits per pair, 8 k each
 //   codes     q q q q | ...       two of 8 bits per pair; a segment of an odd number ends in a code 0
 //
 // A row of one segment never leaves the registers: it is finished to bytes from there (docs/integers.md has the rule).
@@ -22,7 +22,11 @@ namespace opq {
 
 namespace {
 
-// Where x(k) lies: place is 8 k in a panel, whose rows are 64 bytes, and k among the taps of a plane.
+struct Sixteen {
+  uint64_t halves[2];
+};
+
+// Where x(k) lies, of place = 8 k: in a panel, whose rows are 64 bytes, or at x + offsets[k].
 struct PanelPlaces {
   const uint8_t* panel;
   const uint8_t* operator()(uint32_t place) const { return panel + 8 * std::size_t{place}; }
@@ -30,10 +34,29 @@ struct PanelPlaces {
 struct PlanePlaces {
   const uint8_t* x;
   const std::ptrdiff_t* offsets;
-  const uint8_t* operator()(uint32_t place) const { return x + offsets[place]; }
+  const uint8_t* operator()(uint32_t place) const {
+    return x + *reinterpret_cast<const std::ptrdiff_t*>(reinterpret_cast<const char*>(offsets) + place);
+  }
 };
 
 }  // namespace
+
+// n bytes, by two pieces that overlap.
+template <class S>
+inline void copy_bytes(const uint8_t* x, uint8_t* y, int n) {
+  const auto ends = [=](auto piece) {
+    using Piece = decltype(piece);
+    Piece first, last;
+    __builtin_memcpy(&first, x, sizeof(Piece));
+    __builtin_memcpy(&last, x + n - sizeof(Piece), sizeof(Piece));
+    __builtin_memcpy(y, &first, sizeof(Piece));
+    __builtin_memcpy(y + n - sizeof(Piece), &last, sizeof(Piece));
+  };
+  if (n >= 16) return ends(Sixteen());
+  if (n >= 8) return ends(uint64_t());
+  if (n >= 4) return ends(uint32_t());
+  for (int i = 0; i < n; ++i) y[i] = x[i];
+}
 
 // The pairs of one segment, from `place` and `code` on, which move behind them.
 template <class S, class X, int... V>
@@ -54,21 +77,23 @@ inline void finish_byte_row(Seq<V...>, const S (&sum)[sizeof...(V)], const ByteO
   const ByteRule& rule = out.rules[m];
   uint8_t* y = out.y + m * out.stride;
   const uint8_t* residual = out.residual ? out.residual + m * out.stride : nullptr;
+  const int length = static_cast<int>(out.n) / out.runs;
+  uint8_t apart[kByteTile];  // the residual, and then the output, as far apart as the sums' runs
+  if (out.runs > 1 && residual) {
+    for (int i = 0; i < out.runs; ++i) copy_bytes<S>(residual + i * length, apart + i * out.step, length);
+    residual = apart;
+  }
+  uint8_t* to = out.runs > 1 ? apart : y;
+  const int n = out.runs > 1 ? kByteTile : static_cast<int>(out.n);
   const auto finish = [&](S v, int at) {
     v = saturating_add(high_product(v, rule.multiplier), rule.bias);
     if (residual) {
-      // The last pixels are read from a copy: the tile may end where the memory does.
-      uint8_t copy[S::kPixels];
-      const uint8_t* r = residual + at;
-      if (out.n < at + S::kPixels) {
-        for (int p = 0; p < S::kPixels; ++p) copy[p] = p < out.n - at ? r[p] : 0;
-        r = copy;
-      }
-      v = saturating_add(v, high_product(S::centred(r, out.residual_zero), rule.residual_multiplier));
+      v = saturating_add(v, high_product(S::centred(residual + at, out.residual_zero), rule.residual_multiplier));
     }
-    shift_right(v, rule.fraction).store_clamped(out.least, out.most, y + at, static_cast<int>(out.n) - at);
+    shift_right(v, rule.fraction).store_clamped(out.least, out.most, to + at, n - at);
   };
-  ((S::kPixels * V < out.n ? finish(sum[V], S::kPixels * V) : void()), ...);
+  ((S::kPixels * V < n ? finish(sum[V], S::kPixels * V) : void()), ...);
+  for (int i = 0; i < out.runs && out.runs > 1; ++i) copy_bytes<S>(apart + i * out.step, y + i * length, length);
 }
 
 template <class S, class X, int... V>
@@ -108,16 +133,20 @@ void byte_block(const PairBlock& block, int rows, const uint8_t* panel, int32_t*
 }
 
 template <class S>
+void byte_block_in_place(const PairBlock& block, int rows, const uint8_t* x, const std::ptrdiff_t* offsets, int32_t* sums,
+                         bool first, const ByteOutput* out) {
+  byte_rows<S>(SeqTo<kByteTile / S::kPixels>(), block, rows, PlanePlaces{x, offsets}, sums, first, out);
+}
+
+template <class S>
 void byte_plane(const PairBlock& row, const uint8_t* x, const std::ptrdiff_t* offsets, int32_t* sums,
-                const ByteOutput* out) {
-  constexpr SeqTo<kByteTile / S::kPixels> all;
-  if (!out) return byte_rows<S>(all, row, 1, PlanePlaces{x, offsets}, sums, true, nullptr);
-  ByteOutput tile = *out;
-  for (std::ptrdiff_t p = 0; p < out->n; p += kByteTile) {
-    tile.y = out->y + p;
-    tile.residual = out->residual ? out->residual + p : nullptr;
-    tile.n = out->n - p < kByteTile ? out->n - p : kByteTile;
-    byte_rows<S>(all, row, 1, PlanePlaces{x + p, offsets}, sums, true, &tile);
+                const ByteOutput& out) {
+  ByteOutput tile = out;
+  for (std::ptrdiff_t p = 0; p < out.n; p += kByteTile) {
+    tile.y = out.y + p;
+    tile.residual = out.residual ? out.residual + p : nullptr;
+    tile.n = out.n - p < kByteTile ? out.n - p : kByteTile;
+    byte_rows<S>(SeqTo<kByteTile / S::kPixels>(), row, 1, PlanePlaces{x + p, offsets}, sums, true, &tile);
   }
 }
 

@@ -26,29 +26,32 @@ inline void copy_row(const T* x, std::ptrdiff_t step, T* y, std::ptrdiff_t n) {
   }
 }
 
-// panel[k][0..64) = runs of the source row at x + offsets[k]
-template <class C, class T>
-void pack_integers(const T* x, const std::ptrdiff_t* offsets, int depth, const IntegerRun* runs, int count, T* panel) {
-  if (count == 1 && runs[0].chunks == kByteTile / kChunk) {
-    x += runs[0].src;
-    for (int k = 0; k < depth; ++k) __builtin_memcpy(panel + k * kByteTile, x + offsets[k], kByteTile * sizeof(T));
-    return;
-  }
+// panel[k][0..64) = runs of the source row at x + offsets[k], each copied as one chunk
+template <class C, int chunk, class T>
+inline void pack_chunks(const T* x, const std::ptrdiff_t* offsets, int depth, const IntegerRun* runs, int count, T* panel) {
   for (int k = 0; k < depth; ++k, panel += kByteTile) {
-    for (const IntegerRun* run = runs; run != runs + count; ++run) {
-      const T* src = x + offsets[k] + run->src;
-      T* dst = panel + run->dst;
-      for (int c = 0; c < run->chunks; ++c) copy_chunk<C>(src + c * kChunk, dst + c * kChunk);
-    }
+    const T* row = x + offsets[k];
+    for (int i = 0; i < count; ++i) __builtin_memcpy(panel + runs[i].dst, row + runs[i].src, chunk * sizeof(T));
   }
+}
+
+template <class C, class T>
+void pack_integers(const T* x, const std::ptrdiff_t* offsets, int depth, const IntegerRun* runs, int count, int chunk,
+                   T* panel) {
+  if (count == 1) return pack_chunks<C, kByteTile>(x, offsets, depth, runs, 1, panel);
+  if (chunk > 32) return pack_chunks<C, 64>(x, offsets, depth, runs, count, panel);
+  if (chunk > 16) return pack_chunks<C, 32>(x, offsets, depth, runs, count, panel);
+  return pack_chunks<C, 16>(x, offsets, depth, runs, count, panel);
 }
 
 // The gap between the elements of one row and those of the next is filled behind them: copies run into it.
 template <class C, class T>
 void fill_integer_plane(const IntegerPlane<T>& plane) {
   T* y = plane.y;
+  T zeros[kChunk];
+  for (int i = 0; i < kChunk; ++i) zeros[i] = plane.zero;
   const auto fill = [&](std::ptrdiff_t n) {
-    for (std::ptrdiff_t i = 0; i < n; ++i) y[i] = plane.zero;
+    for (std::ptrdiff_t i = 0; i < n; i += kChunk) copy_chunk<C>(zeros, y + i);
     y += n;
   };
   const std::ptrdiff_t gap = plane.columns - plane.column_count;

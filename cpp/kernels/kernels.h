@@ -72,12 +72,13 @@ struct RowOutput {
 inline constexpr int kByteTile = 64;    // pixels
 inline constexpr int kByteDepth = 512;  // rows of a panel of bytes: 32 KiB, the L1 cache
 inline constexpr int kWordDepth = 256;  // of words
+inline constexpr int kPlaceUnit = 8;    // places are stored as 8 k: half-finished addresses
 
-// A stretch of an integer panel's rows, in chunks of 16 elements: from source row + src to panel row + dst.
+// A stretch of an integer panel's rows: from source row + src to panel row + dst. It is copied as one chunk of 16, 32 or 64
+// elements.
 struct IntegerRun {
   std::ptrdiff_t src;
   int dst;
-  int chunks;
 };
 
 // y[rows][columns] = zero, but for y[first_row + r][first_column + p] = x[r * x_stride + p * x_step] for r in [0, row_count),
@@ -105,7 +106,8 @@ struct ByteRule {
   int8_t shift, fraction;
 };
 
-// Where finished sums of some output rows go, n pixels of each: y[m * stride + p], and residual likewise.
+// Where finished sums of some output rows go, n pixels of each: y[m * stride + p], and residual likewise. With several runs,
+// which n counts together, run i is the pixels from i * step on. residual may be read up to 63 elements further.
 struct ByteOutput {
   const ByteRule* rules;    // by row
   const uint8_t* residual;  // or null
@@ -114,6 +116,7 @@ struct ByteOutput {
   uint8_t least, most;
   uint8_t* y;
   std::ptrdiff_t n;
+  int runs = 1, step = 0;
 };
 
 struct Kernels {
@@ -130,25 +133,28 @@ struct Kernels {
                        const RowOutput* output);
   void (*dense_block)(const DenseBlock&, int rows, const float* panel, float* acc, int vectors, bool first);
   // panel[k] = the runs of the source row at x + offsets[k], for k in [0, depth). x may be read, and the panel written, up
-  // to 15 elements further.
+  // to `chunk` elements further.
   void (*pack_bytes)(const uint8_t* x, const std::ptrdiff_t* offsets, int depth, const IntegerRun* runs, int count,
-                     uint8_t* panel);
+                     int chunk, uint8_t* panel);
   void (*pack_words)(const int16_t* x, const std::ptrdiff_t* offsets, int depth, const IntegerRun* runs, int count,
-                     int16_t* panel);
+                     int chunk, int16_t* panel);
   // sums[m][kByteTile] (+)= codes * panel for rows [0, rows); overwritten with `first`. With `output`, the last block: the
   // sums are finished, and not kept.
   void (*byte_block)(const PairBlock&, int rows, const uint8_t* panel, int32_t* sums, bool first, const ByteOutput* output);
   void (*word_block)(const PairBlock&, int rows, const int16_t* panel, double* sums, bool first);
+  // Likewise with the tile's inputs where they lie: row k of the panel is x + offsets[k].
+  void (*byte_block_in_place)(const PairBlock&, int rows, const uint8_t* x, const std::ptrdiff_t* offsets, int32_t* sums,
+                              bool first, const ByteOutput* output);
+  void (*word_block_in_place)(const PairBlock&, int rows, const int16_t* x, const std::ptrdiff_t* offsets, double* sums,
+                              bool first);
   // Dense: the panel's rows four by four, [(depth + 3) / 4][kByteTile][4], and sums[4][kByteTile] (+)= codes * panel for four
   // rows m, codes [quads][4][4] of -64 to 64 (quads-inl.h).
   void (*pack_quads)(const uint8_t* x, const std::ptrdiff_t* offsets, int depth, const IntegerRun* runs, int count,
-                     uint8_t* panel);
+                     int chunk, uint8_t* panel);
   void (*quad_block)(const int8_t* codes, int quads, const uint8_t* panel, int32_t* sums, bool first);
-  // Likewise for the one row of a depthwise convolution's channel: sums[p] = sum of code * x[offsets[k] + p], for one tile,
-  // or with `output` for all its n pixels, which may be more.
+  // The one row of a depthwise convolution's channel, all its output->n pixels: sum of code * x[offsets[k] + p].
   void (*byte_plane)(const PairBlock&, const uint8_t* x, const std::ptrdiff_t* offsets, int32_t* sums,
-                     const ByteOutput* output);
-  void (*word_plane)(const PairBlock&, const int16_t* x, const std::ptrdiff_t* offsets, double* sums);
+                     const ByteOutput& output);
   // Finishes row 0 of sums[kByteTile].
   void (*finish_bytes)(const int32_t* sums, const ByteOutput& output);
   // Dense columns, as columns_i8: acc[m] = sum over k of columns[k][m] * x[k], columns with x[k] == 0 skipped. The sums of

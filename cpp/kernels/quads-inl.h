@@ -45,12 +45,12 @@ void quad_block(const int8_t* codes, int quads, const uint8_t* panel, int32_t* s
 // As pack_integers, four rows interleaved. What fills up the last four is any row.
 template <class C, class Q>
 void pack_quads(const uint8_t* x, const std::ptrdiff_t* offsets, int depth, const IntegerRun* runs, int count,
-                uint8_t* panel) {
+                int chunk, uint8_t* panel) {
   uint8_t rows[5 * kByteTile];  // and what is copied too far
   for (int k = 0; k < depth; k += 4, panel += 4 * kByteTile) {
     std::ptrdiff_t four[4];
     for (int j = 0; j < 4; ++j) four[j] = offsets[k + j < depth ? k + j : k];
-    pack_integers<C, uint8_t>(x, four, 4, runs, count, rows);
+    pack_integers<C, uint8_t>(x, four, 4, runs, count, chunk, rows);
     for (int p = 0; p < kByteTile; p += kChunk) Q::interleave(rows + p, kByteTile, panel + 4 * p);
   }
 }

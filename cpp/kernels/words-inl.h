@@ -12,12 +12,14 @@ namespace {
 
 struct WordPanelPlaces {
   const int16_t* panel;
-  const int16_t* operator()(uint32_t place) const { return panel + 4 * std::size_t{place}; }  // 16 k: rows of 128 bytes
+  const int16_t* operator()(uint32_t place) const { return panel + 8 * std::size_t{place}; }
 };
 struct WordPlanePlaces {
   const int16_t* x;
   const std::ptrdiff_t* offsets;
-  const int16_t* operator()(uint32_t place) const { return x + offsets[place]; }
+  const int16_t* operator()(uint32_t place) const {
+    return x + *reinterpret_cast<const std::ptrdiff_t*>(reinterpret_cast<const char*>(offsets) + place);
+  }
 };
 
 }  // namespace
@@ -54,8 +56,9 @@ void word_block(const PairBlock& block, int rows, const int16_t* panel, double* 
 }
 
 template <class S>
-void word_plane(const PairBlock& row, const int16_t* x, const std::ptrdiff_t* offsets, double* sums) {
-  word_rows<S>(SeqTo<kByteTile / S::kPixels>(), row, 1, WordPlanePlaces{x, offsets}, sums, true);
+void word_block_in_place(const PairBlock& block, int rows, const int16_t* x, const std::ptrdiff_t* offsets, double* sums,
+                         bool first) {
+  word_rows<S>(SeqTo<kByteTile / S::kPixels>(), block, rows, WordPlanePlaces{x, offsets}, sums, first);
 }
 
 }  // namespace opq

@@ -36,10 +36,10 @@ int64_t CodePairs::add_row(const int8_t* codes, int64_t depth) {
     negative += std::max(-code, 0);
     const auto byte = static_cast<uint8_t>(code);
     if (half) {
-      places_.back() = static_cast<uint16_t>(k * unit_);
+      places_.back() = static_cast<uint16_t>(k * kPlaceUnit);
       codes_.back() = static_cast<uint16_t>(codes_.back() | byte << 8);
     } else {
-      places_.insert(places_.end(), {static_cast<uint16_t>(k * unit_), static_cast<uint16_t>(k * unit_)});
+      places_.insert(places_.end(), {static_cast<uint16_t>(k * kPlaceUnit), static_cast<uint16_t>(k * kPlaceUnit)});
       codes_.push_back(byte);
       ++pairs;
     }

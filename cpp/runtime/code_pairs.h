@@ -12,10 +12,11 @@ namespace opq {
 
 class CodePairs {
  public:
-  // unit: what place k is stored as, in units: a kernel finds it without a multiplication.
-  CodePairs(Precision precision, int unit) : precision_(precision), unit_(unit) {}
+  static constexpr int64_t kMostDepth = (int64_t{1} << 16) / kPlaceUnit;
 
-  // Appends a row of `depth` codes, depth * unit <= 65536. Returns its number of pairs.
+  explicit CodePairs(Precision precision) : precision_(precision) {}
+
+  // Appends a row of `depth` codes, at the most kMostDepth. Returns its number of pairs.
   int64_t add_row(const int8_t* codes, int64_t depth);
   // To be called after the last row: gives back the memory that is not needed.
   void finish();
@@ -32,11 +33,10 @@ class CodePairs {
   };
 
   Precision precision_;
-  int unit_;
   std::vector<uint16_t> segments_;        // by row
   std::vector<Begin> begins_;             // by row
   std::vector<uint8_t> counts_;           // by segment: pairs
-  std::vector<uint16_t> places_, codes_;  // by pair: two places k * unit; two codes of 8 bits
+  std::vector<uint16_t> places_, codes_;  // by pair: two places 8 k; two codes of 8 bits
 };
 
 }  // namespace opq

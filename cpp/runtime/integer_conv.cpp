@@ -1,11 +1,15 @@
 // Convolutions of codes with integer activations: sparse, by pairs of nonzeros (kernels/bytes-inl.h, words-inl.h), or dense
 // (quads-inl.h).
 //
-//   for every image, group, part of the output rows m, tile of 64 output pixels:
+//   for every image, group, part of the output rows m, tile of up to 64 output pixels:
 //     for every block of k = (channel, ky, kx):
 //       copy the tile's inputs to panel[k][64]
 //       sums[m][64] += codes[m][k] * panel[k][64]                 in registers where a row is one segment
 //     finish the rows, in fixed point or in float32
+//
+// Pairs of a window larger than 1x1 read the inputs where they lie in the padded planes instead: copying each once per tap
+// would take longer than the products. Such a tile is some whole rows of output pixels, with the padding between them, or a
+// part of one.
 #include <algorithm>
 #include <cstring>
 #include <limits>
@@ -32,51 +36,66 @@ struct Block {
 // Above this share of nonzeros the dense kernel is faster, although it multiplies the zeros as well.
 constexpr double kDenseDensity = 0.45;
 
+int64_t blocks_of(int64_t depth, int64_t block_depth) {
+  return std::max<int64_t>(1, (depth + block_depth - 1) / block_depth);
+}
+
 // The nonzeros as pairs, [group][block][row].
 template <typename T>
 class PairCodes {
  public:
-  static constexpr int64_t kDepth = sizeof(T) == 1 ? kByteDepth : kWordDepth;
   static constexpr int64_t kRows = 1;  // that are computed together
+  static constexpr bool kReadsPlanes = true;
   using Sum = typename SumOf<T>::type;
 
-  PairCodes(const Weights& weights, int64_t groups)
-      : rows_(weights.rows / groups),
-        blocks_(blocks_of(weights.depth)),
-        pairs_(sizeof(T) == 1 ? Precision::kInt8 : Precision::kInt16, kByteTile * sizeof(T) / 8),
+  // Of k in a block. Where a panel is copied it fits the L1 cache; windows share their inputs, so that more do.
+  static int64_t block_depth(const ConvGeometry& geometry) {
+    const int64_t panel = sizeof(T) == 1 ? kByteDepth : kWordDepth;
+    return geometry.kernel_h == 1 && geometry.kernel_w == 1 ? panel : 9 * 128;
+  }
+
+  PairCodes(const Weights& weights, const ConvGeometry& geometry)
+      : rows_(weights.rows / geometry.group),
+        blocks_(blocks_of(weights.depth, block_depth(geometry))),
+        pairs_(sizeof(T) == 1 ? Precision::kInt8 : Precision::kInt16),
         costs_(static_cast<std::size_t>(weights.rows), kRowCost) {
-    for (int64_t group = 0; group < groups; ++group) {
+    const int64_t depth = block_depth(geometry);
+    for (int64_t group = 0; group < geometry.group; ++group) {
       for (int64_t block = 0; block < blocks_; ++block) {
         for (int64_t m = group * rows_; m < (group + 1) * rows_; ++m) {
-          const int64_t first = block * kDepth;
+          const int64_t first = block * depth;
           costs_[static_cast<std::size_t>(m)] +=
-              pairs_.add_row(weights.codes + m * weights.depth + first, std::min(kDepth, weights.depth - first));
+              pairs_.add_row(weights.codes + m * weights.depth + first, std::min(depth, weights.depth - first));
         }
       }
     }
     pairs_.finish();
   }
 
-  static int64_t blocks_of(int64_t depth) { return std::max<int64_t>(1, (depth + kDepth - 1) / kDepth); }
   int64_t cost(int64_t m) const { return costs_[static_cast<std::size_t>(m)]; }  // of an output row, in pairs
 
-  static void pack(const T* x, const std::ptrdiff_t* offsets, int depth, const IntegerRun* runs, int count, T* panel,
-                   const Kernels& kernels) {
+  static void pack(const T* x, const std::ptrdiff_t* offsets, int depth, const IntegerRun* runs, int count, int chunk,
+                   T* panel, const Kernels& kernels) {
     if constexpr (sizeof(T) == 1) {
-      kernels.pack_bytes(x, offsets, depth, runs, count, panel);
+      kernels.pack_bytes(x, offsets, depth, runs, count, chunk, panel);
     } else {
-      kernels.pack_words(x, offsets, depth, runs, count, panel);
+      kernels.pack_words(x, offsets, depth, runs, count, chunk, panel);
     }
   }
-  // sums[row - block.first][64] (+)= codes * panel; with `output`, finished instead.
-  void multiply(const Block& block, const T* panel, Sum* sums, const ByteOutput* output, const Kernels& kernels) const {
+  // sums[row - block.first][64] (+)= codes * panel; with `output`, finished instead. With offsets, row k of the panel is
+  // panel + offsets[k].
+  void multiply(const Block& block, const T* panel, const std::ptrdiff_t* offsets, Sum* sums, const ByteOutput* output,
+                const Kernels& kernels) const {
     const PairBlock rows =
         pairs_.block(static_cast<std::size_t>((block.group * blocks_ + block.block) * rows_ + block.first));
     const int count = static_cast<int>(block.last - block.first);
+    const bool first = block.block == 0;
     if constexpr (sizeof(T) == 1) {
-      kernels.byte_block(rows, count, panel, sums, block.block == 0, output);
+      if (offsets) return kernels.byte_block_in_place(rows, count, panel, offsets, sums, first, output);
+      kernels.byte_block(rows, count, panel, sums, first, output);
     } else {
-      kernels.word_block(rows, count, panel, sums, block.block == 0);
+      if (offsets) return kernels.word_block_in_place(rows, count, panel, offsets, sums, first);
+      kernels.word_block(rows, count, panel, sums, first);
     }
   }
   static constexpr bool kFinishes = sizeof(T) == 1;  // multiply() takes an output
@@ -93,12 +112,16 @@ class PairCodes {
 // All codes, four rows and four k together: [group][block][row / 4][k / 4][4][4].
 class QuadCodes {
  public:
-  static constexpr int64_t kDepth = kByteDepth;
   static constexpr int64_t kRows = 4;
+  static constexpr bool kReadsPlanes = false;
   using Sum = int32_t;
 
-  QuadCodes(const Weights& weights, int64_t groups)
-      : rows_(weights.rows / groups), depth_(weights.depth), codes_(static_cast<std::size_t>(bytes_of(weights, groups))) {
+  static int64_t block_depth(const ConvGeometry&) { return kDepth; }
+
+  QuadCodes(const Weights& weights, const ConvGeometry& geometry)
+      : rows_(weights.rows / geometry.group),
+        depth_(weights.depth),
+        codes_(static_cast<std::size_t>(bytes_of(weights, geometry.group))) {
     std::memset(codes_.data(), 0, codes_.size());
     for (int64_t m = 0; m < weights.rows; ++m) {
       for (int64_t k = 0; k < depth_; ++k) {
@@ -116,14 +139,14 @@ class QuadCodes {
   static int64_t bytes_of(const Weights& weights, int64_t groups) {
     return groups * row_quads(weights.rows / groups) * quads_of(weights.depth) * 16;
   }
-  static int64_t blocks_of(int64_t depth) { return std::max<int64_t>(1, (depth + kDepth - 1) / kDepth); }
   int64_t cost(int64_t) const { return 1; }
 
   static void pack(const uint8_t* x, const std::ptrdiff_t* offsets, int depth, const IntegerRun* runs, int count,
-                   uint8_t* panel, const Kernels& kernels) {
-    kernels.pack_quads(x, offsets, depth, runs, count, panel);
+                   int chunk, uint8_t* panel, const Kernels& kernels) {
+    kernels.pack_quads(x, offsets, depth, runs, count, chunk, panel);
   }
-  void multiply(const Block& block, const uint8_t* panel, int32_t* sums, const ByteOutput*, const Kernels& kernels) const {
+  void multiply(const Block& block, const uint8_t* panel, const std::ptrdiff_t*, int32_t* sums, const ByteOutput*,
+                const Kernels& kernels) const {
     const int64_t quads = quads_of(std::min(kDepth, depth_ - block.block * kDepth));
     for (int64_t row = block.first; row < block.last; row += 4) {
       kernels.quad_block(codes_at(block.group, block.block, row / 4), static_cast<int>(quads), panel,
@@ -136,6 +159,8 @@ class QuadCodes {
   static const char* name() { return "int8 dense"; }
 
  private:
+  static constexpr int64_t kDepth = kByteDepth;
+
   static int64_t quads_of(int64_t depth) { return (depth + 3) / 4; }
   static int64_t row_quads(int64_t rows) { return (rows + 3) / 4; }
   // Blocks before the last one are of whole quads.
@@ -153,7 +178,6 @@ class QuadCodes {
 template <typename T, typename Codes>
 class IntegerConvLayer final : public IntegerLayer {
  public:
-  static constexpr int64_t kDepth = Codes::kDepth;
   using Sum = typename Codes::Sum;
 
   IntegerConvLayer(const Weights& weights, const ConvGeometry& geometry)
@@ -162,9 +186,10 @@ class IntegerConvLayer final : public IntegerLayer {
         planes_(geometry),
         rows_(weights.rows / geometry.group),
         depth_(weights.depth),
+        block_depth_(Codes::block_depth(geometry)),
         nonzeros_(weights.rows * weights.depth -
                   std::count(weights.codes, weights.codes + weights.rows * weights.depth, 0)),
-        codes_(weights, geometry.group) {
+        codes_(weights, geometry) {
     for (int64_t group = 0; group < geometry.group; ++group) {
       cost_sums_.push_back(0);
       for (int64_t m = group * rows_; m < (group + 1) * rows_; ++m) {
@@ -175,7 +200,8 @@ class IntegerConvLayer final : public IntegerLayer {
 
   std::size_t scratch_bytes(const ConvShape& shape, int threads) const override {
     ScratchSize size;
-    size.add<std::ptrdiff_t>(planes_.taps() + 1).add<T>(plane_elements(shape));
+    size.add<std::ptrdiff_t>(planes_.taps() + 1).template add<std::ptrdiff_t>(depth_);
+    size.add<T>(plane_elements(shape));
     for (int i = 0; i < threads; ++i) size.add<std::byte>(thread_bytes());
     return size.bytes();
   }
@@ -203,24 +229,23 @@ class IntegerConvLayer final : public IntegerLayer {
       });
       job.input = planes;
     }
+    job.offsets = offsets_in_place(job, memory.take<std::ptrdiff_t>(depth_));
     std::byte* own = memory.take<std::byte>(0);
-    const int64_t tiles = (job.pixels + kByteTile - 1) / kByteTile, tasks = shape.n * geometry_.group * tiles;
+    const int64_t tiles = tile_count(job), tasks = shape.n * geometry_.group * tiles;
     // Tiles first; where these do not occupy the threads evenly, the rows are divided as well.
     const int64_t wanted = 4 * pool.threads();
     const int64_t parts =
         pool.threads() == 1 || tasks >= wanted ? 1 : std::min<int64_t>(rows_, (wanted + tasks - 1) / tasks);
     parallel_ranges(pool, tasks * parts, 1, [&](int64_t begin, int64_t end, int thread) {
       for (int64_t i = begin; i < end; ++i) {
-        const int64_t tile = i % tiles, part = i / tiles % parts, plane = i / tiles / parts;
-        const int64_t group = plane % geometry_.group, first_pixel = tile * kByteTile;
-        run_task(job,
-                 {.image = plane / geometry_.group,
-                  .group = group,
-                  .first_row = part_begin(group, part, parts),
-                  .last_row = part_begin(group, part + 1, parts),
-                  .first_pixel = first_pixel,
-                  .pixels = static_cast<int>(std::min<int64_t>(kByteTile, job.pixels - first_pixel))},
-                 own + static_cast<std::size_t>(thread) * (thread_bytes() + kAlignment));
+        const int64_t part = i / tiles % parts, plane = i / tiles / parts;
+        const int64_t group = plane % geometry_.group;
+        const Task task = {.image = plane / geometry_.group,
+                           .group = group,
+                           .first_row = part_begin(group, part, parts),
+                           .last_row = part_begin(group, part + 1, parts),
+                           .tile = tile(job, i % tiles)};
+        run_task(job, task, own + static_cast<std::size_t>(thread) * (thread_bytes() + kAlignment));
       }
     });
   }
@@ -241,16 +266,68 @@ class IntegerConvLayer final : public IntegerLayer {
     const T* input = nullptr;  // x or the padded planes
     int64_t channel_stride = 0, row_stride = 0;
     const std::ptrdiff_t* tap_offsets = nullptr;
+    const std::ptrdiff_t* offsets = nullptr;  // by k: of its input in the planes of a group, where they are read in place
     int64_t pixels = 0;
   };
 
-  struct Task {
-    int64_t image, group, first_row, last_row, first_pixel;
+  // Output pixels [first, first + pixels). In place they are `runs` of equal length, whose sums are row_stride apart; their
+  // inputs begin at `from`.
+  struct Tile {
+    int64_t first;
     int pixels;
+    int runs = 1;
+    int64_t from = 0;
   };
 
-  int64_t depth_blocks() const { return Codes::blocks_of(depth_); }
-  int64_t depth_of(int64_t block) const { return std::min(kDepth, depth_ - block * kDepth); }
+  struct Task {
+    int64_t image, group, first_row, last_row;
+    Tile tile;
+  };
+
+  static bool is_in_place(const Job& job) { return job.offsets != nullptr; }
+
+  // Written to `offsets`; null where the inputs are copied.
+  const std::ptrdiff_t* offsets_in_place(const Job& job, std::ptrdiff_t* offsets) const {
+    if (!Codes::kReadsPlanes || planes_.taps() == 1) return nullptr;
+    int64_t k = 0;
+    for (int64_t channel = 0; k < depth_; channel += job.channel_stride) {
+      for (int64_t tap = 0; tap < planes_.taps(); ++tap) offsets[k++] = channel + job.tap_offsets[tap];
+    }
+    return offsets;
+  }
+
+  // Rows of output pixels that a tile holds, where they are read in place.
+  static int64_t rows_per_tile(const Job& job) {
+    return job.shape.out_w > kByteTile ? 1 : (kByteTile - job.shape.out_w) / job.row_stride + 1;
+  }
+
+  static int64_t tile_count(const Job& job) {
+    if (!is_in_place(job)) return (job.pixels + kByteTile - 1) / kByteTile;
+    if (job.shape.out_w > kByteTile) return job.shape.out_h * ((job.shape.out_w + kByteTile - 1) / kByteTile);
+    return (job.shape.out_h + rows_per_tile(job) - 1) / rows_per_tile(job);
+  }
+
+  static Tile tile(const Job& job, int64_t i) {
+    const int64_t width = job.shape.out_w;
+    if (!is_in_place(job)) {
+      const int64_t first = i * kByteTile;
+      return {.first = first, .pixels = static_cast<int>(std::min<int64_t>(kByteTile, job.pixels - first))};
+    }
+    if (width > kByteTile) {
+      const int64_t pieces = (width + kByteTile - 1) / kByteTile, row = i / pieces, column = i % pieces * kByteTile;
+      return {.first = row * width + column,
+              .pixels = static_cast<int>(std::min<int64_t>(kByteTile, width - column)),
+              .from = row * job.row_stride + column};
+    }
+    const int64_t row = i * rows_per_tile(job), rows = std::min(rows_per_tile(job), job.shape.out_h - row);
+    return {.first = row * width,
+            .pixels = static_cast<int>(rows * width),
+            .runs = static_cast<int>(rows),
+            .from = row * job.row_stride};
+  }
+
+  int64_t depth_blocks() const { return blocks_of(depth_, block_depth_); }
+  int64_t depth_of(int64_t block) const { return std::min(block_depth_, depth_ - block * block_depth_); }
 
   bool reads_input_directly(const ConvShape& shape) const {
     return geometry_.kernel_h == 1 && geometry_.kernel_w == 1 && geometry_.stride_h == 1 && geometry_.stride_w == 1 &&
@@ -269,7 +346,7 @@ class IntegerConvLayer final : public IntegerLayer {
     return align_up(panel_elements() * sizeof(T) + static_cast<std::size_t>(rows) * kByteTile * sizeof(Sum));
   }
   std::size_t panel_elements() const {
-    return static_cast<std::size_t>((std::min(depth_, kDepth) + 3) / 4 * 4 * kByteTile + kIntegerSlack);
+    return static_cast<std::size_t>((std::min(depth_, block_depth_) + 3) / 4 * 4 * kByteTile + kIntegerSlack);
   }
   static int64_t round_up(int64_t rows) { return (rows + Codes::kRows - 1) / Codes::kRows * Codes::kRows; }
 
@@ -286,51 +363,73 @@ class IntegerConvLayer final : public IntegerLayer {
     T* panel = reinterpret_cast<T*>(scratch);
     Sum* sums = reinterpret_cast<Sum*>(scratch + panel_elements() * sizeof(T));
     IntegerRun runs[kByteTile];
-    const int count = find_runs(job, task, runs);
+    int chunk = 0;
+    const int count = is_in_place(job) ? 0 : find_runs(job, task.tile, runs, chunk);
     const int64_t blocks = depth_blocks();
     for (int64_t block = 0; block < blocks; ++block) {
-      pack(job, task, block, runs, count, panel);
+      const std::ptrdiff_t* offsets = nullptr;
+      const T* inputs = panel;
+      if (is_in_place(job)) {
+        offsets = job.offsets + block * block_depth_;
+        inputs = first_channel(job, task) + task.tile.from;
+      } else {
+        pack(job, task, block, runs, count, chunk, panel);
+      }
+      const auto multiply = [&](int64_t first, int64_t last, const ByteOutput* output) {
+        codes_.multiply({task.group, block, first, last}, inputs, offsets, sums, output, job.kernels);
+      };
       const bool last = block + 1 == blocks;
-      const Block all = {task.group, block, task.first_row, task.last_row};
       if (last && Codes::kFinishes && job.epilogue.rules) {
         const ByteOutput output = byte_output(job, task, task.first_row);
-        codes_.multiply(all, panel, sums, &output, job.kernels);
+        multiply(task.first_row, task.last_row, &output);
       } else if (blocks > 1) {
-        codes_.multiply(all, panel, sums, nullptr, job.kernels);
+        multiply(task.first_row, task.last_row, nullptr);
         if (last) finish(job, task, sums, task.first_row, task.last_row);
       } else {
         for (int64_t row = task.first_row; row < task.last_row; row += Codes::kRows) {
           const int64_t end = std::min(row + Codes::kRows, task.last_row);
-          codes_.multiply({task.group, block, row, end}, panel, sums, nullptr, job.kernels);
+          multiply(row, end, nullptr);
           finish(job, task, sums, row, end);
         }
       }
     }
   }
 
+  // The first input channel of the task's image and group.
+  const T* first_channel(const Job& job, const Task& task) const {
+    return job.input + (task.image * job.shape.c + task.group * (depth_ / planes_.taps())) * job.channel_stride;
+  }
+
   // The stretches of a tile's pixels that are neighbours in the input.
-  int find_runs(const Job& job, const Task& task, IntegerRun* runs) const {
+  // chunk: what the longest of them is copied as.
+  static int find_runs(const Job& job, const Tile& tile, IntegerRun* runs, int& chunk) {
     int count = 0;
-    for (int done = 0; done < task.pixels; ++count) {
-      const int64_t pixel = task.first_pixel + done, column = pixel % job.shape.out_w;
-      const int64_t left = job.row_stride == job.shape.out_w ? task.pixels : job.shape.out_w - column;
-      const int length = static_cast<int>(std::min<int64_t>(left, task.pixels - done));
-      runs[count] = {pixel / job.shape.out_w * job.row_stride + column, done, (length + 15) / 16};
+    for (int done = 0; done < tile.pixels; ++count) {
+      const int64_t pixel = tile.first + done, column = pixel % job.shape.out_w;
+      const int64_t left = job.row_stride == job.shape.out_w ? tile.pixels : job.shape.out_w - column;
+      const int length = static_cast<int>(std::min<int64_t>(left, tile.pixels - done));
+      runs[count] = {pixel / job.shape.out_w * job.row_stride + column, done};
+      chunk = std::max(chunk, length);
       done += length;
     }
     return count;
   }
 
-  void pack(const Job& job, const Task& task, int64_t block, const IntegerRun* runs, int count, T* panel) const {
-    std::ptrdiff_t offsets[kDepth];
-    const int64_t first = block * kDepth, taps = planes_.taps(), depth = depth_of(block);
-    int64_t tap = first % taps;
-    int64_t channel = (task.image * job.shape.c + task.group * (depth_ / taps) + first / taps) * job.channel_stride;
-    for (int64_t k = 0; k < depth; ++k) {
-      offsets[k] = channel + job.tap_offsets[tap];
-      if (++tap == taps) tap = 0, channel += job.channel_stride;
+  void pack(const Job& job, const Task& task, int64_t block, const IntegerRun* runs, int count, int chunk,
+            T* panel) const {
+    std::ptrdiff_t offsets[kByteDepth];
+    const int64_t first = block * block_depth_, taps = planes_.taps(), depth = depth_of(block);
+    int64_t tap = first % taps, channel = first / taps * job.channel_stride;
+    const T* x = first_channel(job, task);
+    for (int64_t done = 0; done < depth;) {
+      const int64_t n = std::min<int64_t>(kByteDepth, depth - done);
+      for (int64_t k = 0; k < n; ++k) {
+        offsets[k] = channel + job.tap_offsets[tap];
+        if (++tap == taps) tap = 0, channel += job.channel_stride;
+      }
+      Codes::pack(x, offsets, static_cast<int>(n), runs, count, chunk, panel + done * kByteTile, job.kernels);
+      done += n;
     }
-    Codes::pack(job.input, offsets, static_cast<int>(depth), runs, count, panel, job.kernels);
   }
 
   ByteOutput byte_output(const Job& job, const Task& task, int64_t row) const {
@@ -343,7 +442,9 @@ class IntegerConvLayer final : public IntegerLayer {
             .least = e.least,
             .most = e.most,
             .y = reinterpret_cast<uint8_t*>(e.y) + offset,
-            .n = task.pixels};
+            .n = task.tile.pixels,
+            .runs = task.tile.runs,
+            .step = static_cast<int>(job.row_stride)};
   }
 
   // Rows [first, last) from sums[row - first][64].
@@ -360,20 +461,24 @@ class IntegerConvLayer final : public IntegerLayer {
       const int64_t m = task.group * rows_ + row;
       const auto offset = static_cast<std::size_t>(offset_of(job, task, m));
       alignas(64) float floats[kByteTile] = {};
-      to_floats(sums, grid, code_sums()[static_cast<std::size_t>(m)], floats, task.pixels, job.kernels);
+      to_floats(sums, grid, code_sums()[static_cast<std::size_t>(m)], floats, kByteTile, job.kernels);
+      const int length = task.tile.pixels / task.tile.runs;
+      for (int i = 1; i < task.tile.runs; ++i) {
+        std::copy_n(floats + i * job.row_stride, length, floats + i * length);  // to a lower place
+      }
       finish_floats<T>(e, m, grid.scale, floats, e.residual ? e.residual + offset * residual_size<T>(e) : nullptr,
-                       e.y + offset * y_size<T>(e), task.pixels, job.kernels);
+                       e.y + offset * y_size<T>(e), task.tile.pixels, job.kernels);
     }
   }
 
   // Of the task's first pixel in channel m of the output.
   static int64_t offset_of(const Job& job, const Task& task, int64_t m) {
-    return (task.image * job.shape.m + m) * job.pixels + task.first_pixel;
+    return (task.image * job.shape.m + m) * job.pixels + task.tile.first;
   }
 
   ConvGeometry geometry_;
   InputPlanes planes_;
-  int64_t rows_, depth_;  // rows per group
+  int64_t rows_, depth_, block_depth_;  // rows per group; k in all, in a block
   int64_t nonzeros_;
   Codes codes_;
   std::vector<int64_t> cost_sums_;  // [group][rows + 1]
@@ -395,7 +500,7 @@ std::unique_ptr<IntegerLayer> pack_integer_conv(const Weights& weights, const Co
 }
 
 int64_t most_integer_conv_bytes(const Weights& weights, const ConvGeometry& geometry) {
-  const int64_t blocks = PairCodes<int16_t>::blocks_of(weights.depth);  // the most
+  const int64_t blocks = blocks_of(weights.depth, kWordDepth);  // the most
   const int64_t pairs = CodePairs::most_bytes(weights.rows * blocks, weights.rows * weights.depth);
   return std::max(pairs, QuadCodes::bytes_of(weights, geometry.group)) +
          (2 * weights.rows + geometry.group) * static_cast<int64_t>(sizeof(int64_t));

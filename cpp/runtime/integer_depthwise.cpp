@@ -31,7 +31,7 @@ class IntegerDepthwiseLayer final : public IntegerLayer {
         multiplier_(weights.rows / geometry.group),
         nonzeros_(weights.rows * weights.depth -
                   std::count(weights.codes, weights.codes + weights.rows * weights.depth, 0)),
-        pairs_(sizeof(T) == 1 ? Precision::kInt8 : Precision::kInt16, 1) {
+        pairs_(sizeof(T) == 1 ? Precision::kInt8 : Precision::kInt16) {
     for (int64_t m = 0; m < weights.rows; ++m) pairs_.add_row(weights.codes + m * weights.depth, weights.depth);
     pairs_.finish();
   }
@@ -149,7 +149,7 @@ class IntegerDepthwiseLayer final : public IntegerLayer {
                                  .y = reinterpret_cast<uint8_t*>(y),
                                  .n = pixels};
       alignas(64) Sum sums[kByteTile];
-      job.kernels.byte_plane(pairs_.block(static_cast<std::size_t>(m)), planes, job.offsets, sums, &output);
+      job.kernels.byte_plane(pairs_.block(static_cast<std::size_t>(m)), planes, job.offsets, sums, output);
     }
   }
 
@@ -161,9 +161,9 @@ class IntegerDepthwiseLayer final : public IntegerLayer {
       const int n = static_cast<int>(std::min<int64_t>(kByteTile, pixels - pixel));
       alignas(64) Sum sums[kByteTile];
       if constexpr (sizeof(T) == 1) {
-        job.kernels.byte_plane(row, planes + pixel, job.offsets, sums, nullptr);
+        job.kernels.byte_block_in_place(row, 1, planes + pixel, job.offsets, sums, true, nullptr);
       } else {
-        job.kernels.word_plane(row, planes + pixel, job.offsets, sums);
+        job.kernels.word_block_in_place(row, 1, planes + pixel, job.offsets, sums, true);
       }
       alignas(64) float floats[kByteTile] = {};
       to_floats(sums, grid, code_sums()[static_cast<std::size_t>(m)], floats, n, job.kernels);

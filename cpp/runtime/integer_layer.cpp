@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "runtime/code_pairs.h"
 #include "runtime/integer_layer_packed.h"
 
 namespace opq {
@@ -18,7 +19,7 @@ int64_t code_sum_bytes(const Weights& weights) { return weights.rows * static_ca
 
 bool is_depthwise(const Weights& weights, const ConvGeometry& geometry) {
   return geometry.group > 1 && weights.depth == geometry.kernel_h * geometry.kernel_w &&
-         weights.depth <= int64_t{1} << 16;
+         weights.depth <= CodePairs::kMostDepth;
 }
 
 }  // namespace

@@ -25,7 +25,7 @@ namespace {
 
 // How long a thread looks for work before it sleeps: longer than the gap between two loops, shorter than waking up pays
 // for.
-constexpr std::chrono::microseconds kSpinTime{20};
+constexpr std::chrono::microseconds kSpinTime{40};
 
 // How often this process has been forked off: the threads of a pool that was made before do not exist here.
 std::atomic<uint32_t> forks{0};

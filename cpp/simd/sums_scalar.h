@@ -51,9 +51,9 @@ struct S16 {
   static S16 centred(const uint8_t* r, int zero) {
     return make([=](int p) { return static_cast<int16_t>((r[p] - zero) * 128); });
   }
-  // y[p] = min(max(lane, least), most) for the first n pixels
+  // y[p] = min(max(lane, least), most) for the first n pixels, or all where n is more
   void store_clamped(uint8_t least, uint8_t most, uint8_t* y, int n) const {
-    for (int p = 0; p < n; ++p) {
+    for (int p = 0; p < n && p < kPixels; ++p) {
       const int v = lane[p] < least ? least : lane[p];
       y[p] = static_cast<uint8_t>(v > most ? most : v);
     }
