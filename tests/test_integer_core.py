@@ -86,12 +86,6 @@ def test_every_instruction_set_gives_the_same_bits(drawn, precision):
             del os.environ["OPQ_ISA"]
 
 
-def network(nodes, tensors, shape, outputs=("y",)):
-    """A model of one input x of this shape, whose first dimension is free."""
-    infos = tuple(ValueInfo(name, "float32", None) for name in outputs)
-    return opq.CompressedModel(Graph((ValueInfo("x", "float32", ("N", *shape)),), infos, tuple(nodes)), tensors)
-
-
 def one_conv(rng, channels, rows, kernel, levels, sparsity, size, held, group=1):
     """conv + residual + Relu between values that are held, or none is."""
     tensors = {
@@ -103,12 +97,11 @@ def one_conv(rng, channels, rows, kernel, levels, sparsity, size, held, group=1)
     if rows == channels:
         nodes.append(Node("Add", "add", ("a", "x"), ("b",)))
     nodes.append(Node("Relu", "relu", (nodes[-1].outputs[0],), ("d",)))
-    nodes.append(Node("MaxPool", "pool", ("d",), ("y",), {
-        "kernel_shape": (1, 1), "strides": (1, 1), "dilations": (1, 1), "pads": (0, 0, 0, 0), "auto_pad": "NOTSET", "ceil_mode": 0,
-    }))  # fmt: skip
+    window = {"kernel_shape": (3, 3), "strides": (2, 2), "dilations": (1, 1), "pads": (1, 1, 1, 1)}
+    nodes.append(Node("MaxPool", "pool", ("d",), ("y",), {**window, "auto_pad": "NOTSET", "ceil_mode": 0}))
     graph = Graph(
         (ValueInfo("x", "float32", ("N", channels, *size)),),
-        (ValueInfo("y", "float32", (None, rows, *size)), ValueInfo("d", "float32", (None, rows, *size))),
+        (ValueInfo("y", "float32", (None, rows, None, None)), ValueInfo("d", "float32", (None, rows, *size))),
         tuple(nodes),
     )
     model = opq.CompressedModel(graph, tensors)
@@ -130,7 +123,7 @@ def one_conv(rng, channels, rows, kernel, levels, sparsity, size, held, group=1)
         (3, 16, 7, 7, 0.0, 1),
     ],
 )
-@pytest.mark.parametrize("size", [(7, 7), (14, 15)])
+@pytest.mark.parametrize("size", [(7, 7), (14, 15), (30, 29), (3, 70)])
 def test_layers_of_real_shapes(precision, held, channels, rows, kernel, levels, sparsity, group, size):
     model, x = one_conv(np.random.default_rng(0), channels, rows, kernel, levels, sparsity, size, held, group)
     expected = reference(model, precision, x)

@@ -10,12 +10,12 @@ for kind in address,undefined thread; do
     --config-settings=cmake.define.OPQ_SANITIZE="$kind" --config-settings=build-dir="$folder/build"
   if [ "$kind" = thread ]; then
     library=$("$CXX" -print-file-name=libtsan.so)
-    tests="tests/test_core.py tests/test_session.py tests/test_grouped.py tests/test_integer_arrays.py tests/test_passes.py"
+    tests="tests/test_core.py tests/test_session.py tests/test_integer_core.py tests/test_grouped.py tests/test_integer_arrays.py tests/test_passes.py"
     # Threads of the interpreter and of NumPy are not instrumented; what is reported must be ours.
     options="TSAN_OPTIONS=halt_on_error=1:ignore_noninstrumented_modules=1"
   else
     library="$("$CXX" -print-file-name=libasan.so) $("$CXX" -print-file-name=libstdc++.so)"
-    tests="tests/test_core.py tests/test_session.py tests/test_codec.py tests/test_container.py tests/test_compression.py
+    tests="tests/test_core.py tests/test_session.py tests/test_integer_core.py tests/test_codec.py tests/test_container.py tests/test_compression.py
       tests/test_grouped.py tests/test_integer_arrays.py tests/test_golden.py tests/test_limits.py tests/test_half_precision.py
       tests/test_passes.py"
     # The interpreter never frees some of its memory, so leaks cannot be told apart from it.

@@ -1,5 +1,5 @@
-// The kernels for x86-64 with AVX-512 (F, BW, DQ, VL) and VNNI. Compiled for it, so it includes no header with inline functions
-// that another file could share.
+// The kernels for x86-64 with AVX-512 (F, BW, DQ, VL) and VNNI. Compiled for it, so it includes no header with inline
+// functions that another file could share.
 #include "kernels/table-inl.h"
 #include "kernels/tables.h"
 #include "simd/integers_256.h"

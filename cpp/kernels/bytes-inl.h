@@ -2,10 +2,10 @@
 //
 //   sums[m][p] += code * x(k)[p]     for the nonzeros (k, code) of row m
 //
-// where x(k) are 64 neighbouring bytes: row k of a panel, or where they lie in padded planes. Any two nonzeros of a row make a
-// pair: their bytes are interleaved, multiplied by the pair of codes and added in 16 bits (S16). 16 bits hold a segment:
-// the positive codes of it add up to 128 at the most, and so do the negative ones, 128 * 255 = 32640. Between segments sums
-// go on in 32 bits.
+// where x(k) are 64 neighbouring bytes: row k of a panel, or where they lie in padded planes. Any two nonzeros of a row
+// make a pair: their bytes are interleaved, multiplied by the pair of codes and added in 16 bits (S16). 16 bits hold a
+// segment: the positive codes of it add up to 128 at the most, and so do the negative ones, 128 * 255 = 32640. Between
+// segments sums go on in 32 bits.
 //
 //   segments  s0 s1 s2 ...        two bytes per row: how many
 //   counts    c c | c | c c c     one byte per segment: how many pairs
@@ -128,13 +128,14 @@ void byte_rows(Seq<V...> all, const PairBlock& block, int rows, X x, int32_t* su
 }
 
 template <class S>
-void byte_block(const PairBlock& block, int rows, const uint8_t* panel, int32_t* sums, bool first, const ByteOutput* out) {
+void byte_block(const PairBlock& block, int rows, const uint8_t* panel, int32_t* sums, bool first,
+                const ByteOutput* out) {
   byte_rows<S>(SeqTo<kByteTile / S::kPixels>(), block, rows, PanelPlaces{panel}, sums, first, out);
 }
 
 template <class S>
-void byte_block_in_place(const PairBlock& block, int rows, const uint8_t* x, const std::ptrdiff_t* offsets, int32_t* sums,
-                         bool first, const ByteOutput* out) {
+void byte_block_in_place(const PairBlock& block, int rows, const uint8_t* x, const std::ptrdiff_t* offsets,
+                         int32_t* sums, bool first, const ByteOutput* out) {
   byte_rows<S>(SeqTo<kByteTile / S::kPixels>(), block, rows, PlanePlaces{x, offsets}, sums, first, out);
 }
 

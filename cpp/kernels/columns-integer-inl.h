@@ -54,8 +54,8 @@ void columns_integer(const int8_t* columns, const int16_t* x, std::size_t depth,
   }
 }
 
-// 128 rows of codes of 4 bits, with bytes for activations: acc[m] = sum over k of (half byte - 8) * x[k]. Two columns make a
-// pair; four pairs fit 16 bits, 4 * 2 * 15 * 255 = 30600.
+// 128 rows of codes of 4 bits, with bytes for activations: acc[m] = sum over k of (half byte - 8) * x[k]. Two columns
+// make a pair; four pairs fit 16 bits, 4 * 2 * 15 * 255 = 30600.
 template <class N>
 void columns_nibbles(const uint8_t* columns, const uint8_t* x, std::size_t depth, int32_t* acc) {
   constexpr std::size_t kChunk = 512, kAhead = 16, kLine = 64;
@@ -91,7 +91,9 @@ void columns_nibbles(const uint8_t* columns, const uint8_t* x, std::size_t depth
 template <class C>
 const uint16_t* columns_sparse_integer(const uint16_t* counts, const uint16_t* pairs, const int16_t* x,
                                        std::size_t depth, int32_t* acc) {
-  const auto add = [acc](uint32_t row, uint32_t code, int32_t x_k) { acc[row] += (static_cast<int32_t>(code) - 128) * x_k; };
+  const auto add = [acc](uint32_t row, uint32_t code, int32_t x_k) {
+    acc[row] += (static_cast<int32_t>(code) - 128) * x_k;
+  };
   for (std::size_t k = 0; k < depth; ++k) {
     const uint16_t* pair = pairs;
     pairs += counts[k];

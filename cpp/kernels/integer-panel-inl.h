@@ -1,5 +1,5 @@
-// Copies of activations that are held as integers, in whole chunks: what is written too far is overwritten by the next run
-// or the next row, or lies in the slack behind the last one.
+// Copies of activations that are held as integers, in whole chunks: what is written too far is overwritten by the next
+// run or the next row, or lies in the slack behind the last one.
 //
 // C, the set's own type, keeps the functions in the set's own file.
 #pragma once
@@ -28,7 +28,8 @@ inline void copy_row(const T* x, std::ptrdiff_t step, T* y, std::ptrdiff_t n) {
 
 // panel[k][0..64) = runs of the source row at x + offsets[k], each copied as one chunk
 template <class C, int chunk, class T>
-inline void pack_chunks(const T* x, const std::ptrdiff_t* offsets, int depth, const IntegerRun* runs, int count, T* panel) {
+inline void pack_chunks(const T* x, const std::ptrdiff_t* offsets, int depth, const IntegerRun* runs, int count,
+                        T* panel) {
   for (int k = 0; k < depth; ++k, panel += kByteTile) {
     const T* row = x + offsets[k];
     for (int i = 0; i < count; ++i) __builtin_memcpy(panel + runs[i].dst, row + runs[i].src, chunk * sizeof(T));

@@ -67,22 +67,22 @@ struct RowOutput {
   int n;
 };
 
-// Integer products (docs/integers.md). An integer panel is panel[k][kByteTile]: activations of one tile of output pixels, as
-// bytes or as words of 16 bits.
+// Integer products (docs/integers.md). An integer panel is panel[k][kByteTile]: activations of one tile of output
+// pixels, as bytes or as words of 16 bits.
 inline constexpr int kByteTile = 64;    // pixels
 inline constexpr int kByteDepth = 512;  // rows of a panel of bytes: 32 KiB, the L1 cache
 inline constexpr int kWordDepth = 256;  // of words
 inline constexpr int kPlaceUnit = 8;    // places are stored as 8 k: half-finished addresses
 
-// A stretch of an integer panel's rows: from source row + src to panel row + dst. It is copied as one chunk of 16, 32 or 64
-// elements.
+// A stretch of an integer panel's rows: from source row + src to panel row + dst. It is copied as one chunk of 16, 32
+// or 64 elements.
 struct IntegerRun {
   std::ptrdiff_t src;
   int dst;
 };
 
-// y[rows][columns] = zero, but for y[first_row + r][first_column + p] = x[r * x_stride + p * x_step] for r in [0, row_count),
-// p in [0, column_count).
+// y[rows][columns] = zero, but for y[first_row + r][first_column + p] = x[r * x_stride + p * x_step] for r in [0,
+// row_count), p in [0, column_count).
 template <class T>
 struct IntegerPlane {
   const T* x;
@@ -106,8 +106,8 @@ struct ByteRule {
   int8_t shift, fraction;
 };
 
-// Where finished sums of some output rows go, n pixels of each: y[m * stride + p], and residual likewise. With several runs,
-// which n counts together, run i is the pixels from i * step on. residual may be read up to 63 elements further.
+// Where finished sums of some output rows go, n pixels of each: y[m * stride + p], and residual likewise. With several
+// runs, which n counts together, run i is the pixels from i * step on. residual may be read up to 63 elements further.
 struct ByteOutput {
   const ByteRule* rules;    // by row
   const uint8_t* residual;  // or null
@@ -132,23 +132,24 @@ struct Kernels {
   void (*sparse_block)(const SparseBlock&, int rows, const float* panel, float* acc, int vectors, bool first,
                        const RowOutput* output);
   void (*dense_block)(const DenseBlock&, int rows, const float* panel, float* acc, int vectors, bool first);
-  // panel[k] = the runs of the source row at x + offsets[k], for k in [0, depth). x may be read, and the panel written, up
-  // to `chunk` elements further.
+  // panel[k] = the runs of the source row at x + offsets[k], for k in [0, depth). x may be read, and the panel written,
+  // up to `chunk` elements further.
   void (*pack_bytes)(const uint8_t* x, const std::ptrdiff_t* offsets, int depth, const IntegerRun* runs, int count,
                      int chunk, uint8_t* panel);
   void (*pack_words)(const int16_t* x, const std::ptrdiff_t* offsets, int depth, const IntegerRun* runs, int count,
                      int chunk, int16_t* panel);
-  // sums[m][kByteTile] (+)= codes * panel for rows [0, rows); overwritten with `first`. With `output`, the last block: the
-  // sums are finished, and not kept.
-  void (*byte_block)(const PairBlock&, int rows, const uint8_t* panel, int32_t* sums, bool first, const ByteOutput* output);
+  // sums[m][kByteTile] (+)= codes * panel for rows [0, rows); overwritten with `first`. With `output`, the last block:
+  // the sums are finished, and not kept.
+  void (*byte_block)(const PairBlock&, int rows, const uint8_t* panel, int32_t* sums, bool first,
+                     const ByteOutput* output);
   void (*word_block)(const PairBlock&, int rows, const int16_t* panel, double* sums, bool first);
   // Likewise with the tile's inputs where they lie: row k of the panel is x + offsets[k].
-  void (*byte_block_in_place)(const PairBlock&, int rows, const uint8_t* x, const std::ptrdiff_t* offsets, int32_t* sums,
-                              bool first, const ByteOutput* output);
+  void (*byte_block_in_place)(const PairBlock&, int rows, const uint8_t* x, const std::ptrdiff_t* offsets,
+                              int32_t* sums, bool first, const ByteOutput* output);
   void (*word_block_in_place)(const PairBlock&, int rows, const int16_t* x, const std::ptrdiff_t* offsets, double* sums,
                               bool first);
-  // Dense: the panel's rows four by four, [(depth + 3) / 4][kByteTile][4], and sums[4][kByteTile] (+)= codes * panel for four
-  // rows m, codes [quads][4][4] of -64 to 64 (quads-inl.h).
+  // Dense: the panel's rows four by four, [(depth + 3) / 4][kByteTile][4], and sums[4][kByteTile] (+)= codes * panel
+  // for four rows m, codes [quads][4][4] of -64 to 64 (quads-inl.h).
   void (*pack_quads)(const uint8_t* x, const std::ptrdiff_t* offsets, int depth, const IntegerRun* runs, int count,
                      int chunk, uint8_t* panel);
   void (*quad_block)(const int8_t* codes, int quads, const uint8_t* panel, int32_t* sums, bool first);
@@ -157,11 +158,11 @@ struct Kernels {
                      const ByteOutput& output);
   // Finishes row 0 of sums[kByteTile].
   void (*finish_bytes)(const int32_t* sums, const ByteOutput& output);
-  // Dense columns, as columns_i8: acc[m] = sum over k of columns[k][m] * x[k], columns with x[k] == 0 skipped. The sums of
-  // |code * x| are below 2^31.
+  // Dense columns, as columns_i8: acc[m] = sum over k of columns[k][m] * x[k], columns with x[k] == 0 skipped. The sums
+  // of |code * x| are below 2^31.
   void (*columns_integer)(const int8_t* columns, const int16_t* x, std::size_t depth, int vectors, int32_t* acc);
-  // acc[m] = sum over k of (half byte m of columns[k][64] - 8) * x[k], m in [0, 128): row j in the low half of byte j, row
-  // 64 + j in the high half. Columns with x[k] == 0 are skipped; the sums of 15 * x are below 2^31.
+  // acc[m] = sum over k of (half byte m of columns[k][64] - 8) * x[k], m in [0, 128): row j in the low half of byte j,
+  // row 64 + j in the high half. Columns with x[k] == 0 are skipped; the sums of 15 * x are below 2^31.
   void (*columns_nibbles)(const uint8_t* columns, const uint8_t* x, std::size_t depth, int32_t* acc);
   // Sparse columns, as columns_sparse with one lane. Returns the end of the pairs.
   const uint16_t* (*columns_sparse_integer)(const uint16_t* counts, const uint16_t* pairs, const int16_t* x,
@@ -170,7 +171,8 @@ struct Kernels {
   void (*fill_byte_plane)(const IntegerPlane<uint8_t>&);
   void (*fill_word_plane)(const IntegerPlane<int16_t>&);
   // y[r * n + p] = x[r * x_stride + p] for r in [0, rows), p in [0, n). x may be read up to 15 elements further.
-  void (*gather_byte_rows)(const uint8_t* x, std::ptrdiff_t x_stride, uint8_t* y, std::ptrdiff_t rows, std::ptrdiff_t n);
+  void (*gather_byte_rows)(const uint8_t* x, std::ptrdiff_t x_stride, uint8_t* y, std::ptrdiff_t rows,
+                           std::ptrdiff_t n);
 
   // Between float32 and integers that are held (quantize-inl.h).
   void (*sums_to_floats)(const int32_t* sums, int32_t shift, float* y, int n);  // y[p] = float(sums[p] - shift)

@@ -1,6 +1,6 @@
 // Products of small integer codes with 16-bit activations, sparse, on one tile of 64 pixels: as bytes-inl.h, in sums of
-// 32 bits (S32). A segment's codes without their signs add up to 65535 at the most: 65535 * 32767 fits. Sums are kept as
-// float64, which holds them exactly, as they may have up to 53 bits.
+// 32 bits (S32). A segment's codes without their signs add up to 65535 at the most: 65535 * 32767 fits. Sums are kept
+// as float64, which holds them exactly, as they may have up to 53 bits.
 #pragma once
 
 #include "kernels/kernels.h"
@@ -56,8 +56,8 @@ void word_block(const PairBlock& block, int rows, const int16_t* panel, double* 
 }
 
 template <class S>
-void word_block_in_place(const PairBlock& block, int rows, const int16_t* x, const std::ptrdiff_t* offsets, double* sums,
-                         bool first) {
+void word_block_in_place(const PairBlock& block, int rows, const int16_t* x, const std::ptrdiff_t* offsets,
+                         double* sums, bool first) {
   word_rows<S>(SeqTo<kByteTile / S::kPixels>(), block, rows, WordPlanePlaces{x, offsets}, sums, first);
 }
 

@@ -24,8 +24,8 @@ int64_t CodePairs::add_row(const int8_t* codes, int64_t depth) {
   for (int64_t k = 0; k < depth; ++k) {
     const int code = codes[k];
     if (code == 0) continue;
-    const bool full = positive + std::max(code, 0) > most || negative + std::max(-code, 0) > most ||
-                      (pairs == kMostPairs && !half);
+    const bool full =
+        positive + std::max(code, 0) > most || negative + std::max(-code, 0) > most || (pairs == kMostPairs && !half);
     if (segments == 0 || full) {
       if (segments > 0) counts_.push_back(static_cast<uint8_t>(pairs));
       ++segments;

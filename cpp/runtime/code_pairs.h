@@ -1,5 +1,5 @@
-// The nonzero codes of some rows, two by two, in segments whose sums a kernel can hold: what PairBlock of kernels.h points
-// to. bytes-inl.h draws it.
+// The nonzero codes of some rows, two by two, in segments whose sums a kernel can hold: what PairBlock of kernels.h
+// points to. bytes-inl.h draws it.
 #pragma once
 
 #include <cstdint>

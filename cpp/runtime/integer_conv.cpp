@@ -1,5 +1,5 @@
-// Convolutions of codes with integer activations: sparse, by pairs of nonzeros (kernels/bytes-inl.h, words-inl.h), or dense
-// (quads-inl.h).
+// Convolutions of codes with integer activations: sparse, by pairs of nonzeros (kernels/bytes-inl.h, words-inl.h), or
+// dense (quads-inl.h).
 //
 //   for every image, group, part of the output rows m, tile of up to 64 output pixels:
 //     for every block of k = (channel, ky, kx):
@@ -7,9 +7,9 @@
 //       sums[m][64] += codes[m][k] * panel[k][64]                 in registers where a row is one segment
 //     finish the rows, in fixed point or in float32
 //
-// Pairs of a window larger than 1x1 read the inputs where they lie in the padded planes instead: copying each once per tap
-// would take longer than the products. Such a tile is some whole rows of output pixels, with the padding between them, or a
-// part of one.
+// Pairs of a window larger than 1x1 read the inputs where they lie in the padded planes instead: copying each once per
+// tap would take longer than the products. Such a tile is some whole rows of output pixels, with the padding between
+// them, or a part of one. Small images are copied after all: their rows fill a tile badly.
 #include <algorithm>
 #include <cstring>
 #include <limits>
@@ -35,6 +35,8 @@ struct Block {
 
 // Above this share of nonzeros the dense kernel is faster, although it multiplies the zeros as well.
 constexpr double kDenseDensity = 0.45;
+
+constexpr int64_t kLeastWidthInPlace = 20;  // of the output; measured on 28 and 14
 
 int64_t blocks_of(int64_t depth, int64_t block_depth) {
   return std::max<int64_t>(1, (depth + block_depth - 1) / block_depth);
@@ -82,8 +84,8 @@ class PairCodes {
       kernels.pack_words(x, offsets, depth, runs, count, chunk, panel);
     }
   }
-  // sums[row - block.first][64] (+)= codes * panel; with `output`, finished instead. With offsets, row k of the panel is
-  // panel + offsets[k].
+  // sums[row - block.first][64] (+)= codes * panel; with `output`, finished instead. With offsets, row k of the panel
+  // is panel + offsets[k].
   void multiply(const Block& block, const T* panel, const std::ptrdiff_t* offsets, Sum* sums, const ByteOutput* output,
                 const Kernels& kernels) const {
     const PairBlock rows =
@@ -266,12 +268,13 @@ class IntegerConvLayer final : public IntegerLayer {
     const T* input = nullptr;  // x or the padded planes
     int64_t channel_stride = 0, row_stride = 0;
     const std::ptrdiff_t* tap_offsets = nullptr;
-    const std::ptrdiff_t* offsets = nullptr;  // by k: of its input in the planes of a group, where they are read in place
+    const std::ptrdiff_t* offsets =
+        nullptr;  // by k: of its input in the planes of a group, where they are read in place
     int64_t pixels = 0;
   };
 
-  // Output pixels [first, first + pixels). In place they are `runs` of equal length, whose sums are row_stride apart; their
-  // inputs begin at `from`.
+  // Output pixels [first, first + pixels). In place they are `runs` of equal length, whose sums are row_stride apart;
+  // their inputs begin at `from`.
   struct Tile {
     int64_t first;
     int pixels;
@@ -288,7 +291,7 @@ class IntegerConvLayer final : public IntegerLayer {
 
   // Written to `offsets`; null where the inputs are copied.
   const std::ptrdiff_t* offsets_in_place(const Job& job, std::ptrdiff_t* offsets) const {
-    if (!Codes::kReadsPlanes || planes_.taps() == 1) return nullptr;
+    if (!Codes::kReadsPlanes || planes_.taps() == 1 || job.shape.out_w < kLeastWidthInPlace) return nullptr;
     int64_t k = 0;
     for (int64_t channel = 0; k < depth_; channel += job.channel_stride) {
       for (int64_t tap = 0; tap < planes_.taps(); ++tap) offsets[k++] = channel + job.tap_offsets[tap];

@@ -50,21 +50,21 @@ class IntegerDepthwiseLayer final : public IntegerLayer {
     const Job job = {shape, epilogue, kernels, planes_.write_offsets(shape, space)};
     std::byte* own = memory.take<std::byte>(0);
     const std::size_t elements = plane_elements(shape);
-    parallel_ranges(pool, shape.n * shape.c, grain_of(static_cast<int64_t>(elements)),
-                    [&](int64_t begin, int64_t end, int thread) {
-                      Scratch mine(own + static_cast<std::size_t>(thread) * (thread_bytes(shape) + kAlignment));
-                      T* planes = mine.take<T>(elements);
-                      const Rows rows = {mine.take<std::byte>(row_bytes(shape)), mine.take<std::byte>(row_bytes(shape))};
-                      std::fill_n(planes + planes_.channel_floats(shape), kIntegerSlack + kByteTile, T{0});
-                      for (int64_t i = begin; i < end; ++i) {
-                        const Grid& grid = grids[i / shape.c];
-                        fill_integer_planes(planes_, shape, reinterpret_cast<const T*>(x) + i * shape.h * shape.w,
-                                            static_cast<T>(grid.zero), planes, kernels);
-                        for (int64_t j = 0; j < multiplier_; ++j) {
-                          run_channel(job, i % shape.c * multiplier_ + j, i * multiplier_ + j, grid, planes, rows);
-                        }
-                      }
-                    });
+    parallel_ranges(
+        pool, shape.n * shape.c, grain_of(static_cast<int64_t>(elements)), [&](int64_t begin, int64_t end, int thread) {
+          Scratch mine(own + static_cast<std::size_t>(thread) * (thread_bytes(shape) + kAlignment));
+          T* planes = mine.take<T>(elements);
+          const Rows rows = {mine.take<std::byte>(row_bytes(shape)), mine.take<std::byte>(row_bytes(shape))};
+          std::fill_n(planes + planes_.channel_floats(shape), kIntegerSlack + kByteTile, T{0});
+          for (int64_t i = begin; i < end; ++i) {
+            const Grid& grid = grids[i / shape.c];
+            fill_integer_planes(planes_, shape, reinterpret_cast<const T*>(x) + i * shape.h * shape.w,
+                                static_cast<T>(grid.zero), planes, kernels);
+            for (int64_t j = 0; j < multiplier_; ++j) {
+              run_channel(job, i % shape.c * multiplier_ + j, i * multiplier_ + j, grid, planes, rows);
+            }
+          }
+        });
   }
 
   std::size_t packed_bytes() const override { return pairs_.bytes() + code_sums().size() * sizeof(CodeSums); }
@@ -97,7 +97,9 @@ class IntegerDepthwiseLayer final : public IntegerLayer {
   }
   std::size_t thread_bytes(const ConvShape& shape) const {
     ScratchSize size;
-    size.add<T>(plane_elements(shape)).template add<std::byte>(row_bytes(shape)).template add<std::byte>(row_bytes(shape));
+    size.add<T>(plane_elements(shape))
+        .template add<std::byte>(row_bytes(shape))
+        .template add<std::byte>(row_bytes(shape));
     return align_up(size.bytes());
   }
 
@@ -111,7 +113,8 @@ class IntegerDepthwiseLayer final : public IntegerLayer {
   }
 
   // m: the output channel; place: it among those of all images.
-  void run_channel(const Job& job, int64_t m, int64_t place, const Grid& grid, const T* planes, const Rows& rows) const {
+  void run_channel(const Job& job, int64_t m, int64_t place, const Grid& grid, const T* planes,
+                   const Rows& rows) const {
     const ConvShape& shape = job.shape;
     const IntegerEpilogue& e = job.epilogue;
     const int64_t stride = planes_.row_stride(shape), pixels = (shape.out_h - 1) * stride + shape.out_w;
@@ -153,8 +156,8 @@ class IntegerDepthwiseLayer final : public IntegerLayer {
     }
   }
 
-  void run_float(const Job& job, int64_t m, const Grid& grid, const T* planes, const std::byte* residual, int64_t pixels,
-                 std::byte* y) const {
+  void run_float(const Job& job, int64_t m, const Grid& grid, const T* planes, const std::byte* residual,
+                 int64_t pixels, std::byte* y) const {
     const IntegerEpilogue& e = job.epilogue;
     const PairBlock row = pairs_.block(static_cast<std::size_t>(m));
     for (int64_t pixel = 0; pixel < pixels; pixel += kByteTile) {

@@ -1,13 +1,13 @@
-// From the sums of some neighbouring pixels of one channel to the output: what the integer layers share. T is uint8_t or
-// int16_t, what activations are held in.
+// From the sums of some neighbouring pixels of one channel to the output: what the integer layers share. T is uint8_t
+// or int16_t, what activations are held in.
 #pragma once
 
 #include "runtime/integer_layer.h"
 
 namespace opq {
 
-// y[p] = act(fma(sums[p], scale * scale_x, bias) + residual[p]) for p in [0, n), n <= kByteTile. sums may be read up to 7
-// floats further. residual and y are of the types that the epilogue says, at the first pixel.
+// y[p] = act(fma(sums[p], scale * scale_x, bias) + residual[p]) for p in [0, n), n <= kByteTile. sums may be read up to
+// 7 floats further. residual and y are of the types that the epilogue says, at the first pixel.
 template <typename T>
 void finish_floats(const IntegerEpilogue& e, int64_t m, float scale_x, const float* sums, const std::byte* residual,
                    std::byte* y, int n, const Kernels& kernels) {

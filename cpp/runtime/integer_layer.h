@@ -1,5 +1,5 @@
-// Conv and Linear on activations that are held as integers (docs/integers.md): the layer of a session of integer precision.
-// Sums of integers are exact: how the work is divided does not change the result.
+// Conv and Linear on activations that are held as integers (docs/integers.md): the layer of a session of integer
+// precision. Sums of integers are exact: how the work is divided does not change the result.
 #pragma once
 
 #include <cstddef>

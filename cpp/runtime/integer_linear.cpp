@@ -1,5 +1,5 @@
-// Products of codes with one row of integer activations, column by column (kernels/columns-integer-inl.h). Activations are
-// centred, q - zero, in 16 bits; columns where that is 0 are skipped.
+// Products of codes with one row of integer activations, column by column (kernels/columns-integer-inl.h). Activations
+// are centred, q - zero, in 16 bits; columns where that is 0 are skipped.
 #include <algorithm>
 #include <cstring>
 #include <type_traits>
@@ -82,9 +82,9 @@ class NibbleCodes {
 
   static bool holds(const Weights& weights) {
     // 15 * 255 * 2^19 < 2^31
-    return weights.depth < int64_t{1} << 19 &&
-           std::all_of(weights.codes, weights.codes + weights.rows * weights.depth,
-                       [](int8_t code) { return code >= -8 && code <= 7; });
+    return weights.depth < int64_t{1} << 19 && std::all_of(
+                                                   weights.codes, weights.codes + weights.rows * weights.depth,
+                                                   [](int8_t code) { return code >= -8 && code <= 7; });
   }
   static int64_t bytes_of(int64_t rows, int64_t depth) { return (rows + kRows - 1) / kRows * kLine * depth; }
 

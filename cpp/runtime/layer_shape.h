@@ -5,8 +5,8 @@
 
 namespace opq {
 
-// Of a Linear, or a Conv that was packed as one: n rows of c inputs, one pixel. Throws Error where the layer cannot run on
-// such inputs.
+// Of a Linear, or a Conv that was packed as one: n rows of c inputs, one pixel. Throws Error where the layer cannot run
+// on such inputs.
 ConvShape layer_shape(const StepSource& source);
 
 }  // namespace opq

@@ -50,8 +50,8 @@ std::vector<bool> find_linear_convolutions(const Graph& graph, const std::vector
 }
 
 // The packed weights of a file may take as many bytes as its tensors in dense float32, or twice that where codes become
-// pairs, and some for each byte of the file. The first is enough for any network; the rest is for small layers, whose rows
-// are padded to the kernels' width.
+// pairs, and some for each byte of the file. The first is enough for any network; the rest is for small layers, whose
+// rows are padded to the kernels' width.
 constexpr int64_t kBytesPerElement = 4, kBytesPerPairedElement = 8, kBytesPerByte = 16, kAllowance = int64_t{1} << 24;
 
 template <typename T>

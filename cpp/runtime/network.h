@@ -18,7 +18,7 @@ struct NodeWeights {
   std::shared_ptr<const ConvLayer> conv;
   std::shared_ptr<const LinearLayer> linear;
   std::shared_ptr<const IntegerLayer> integer;
-  bool is_linear = false;  // a Linear, or a Conv that is one of its flattened input
+  bool is_linear = false;          // a Linear, or a Conv that is one of its flattened input
   std::vector<float> scale, bias;  // [M], or empty: 1 and 0
 };
 

@@ -1,5 +1,5 @@
-// Clamps of values that are held as integers, and any step in float32 on operands that are held: they are dequantized for
-// it, and its result is quantized.
+// Clamps of values that are held as integers, and any step in float32 on operands that are held: they are dequantized
+// for it, and its result is quantized.
 #include <algorithm>
 #include <cstring>
 #include <limits>
@@ -48,9 +48,7 @@ template <typename T>
 class FloatStep final : public Step {
  public:
   FloatStep(const StepSource& source, std::unique_ptr<Step> step)
-      : step_(std::move(step)),
-        values_(source.shapes.size()),
-        output_(value_of(source, source.fused.output)) {
+      : step_(std::move(step)), values_(source.shapes.size()), output_(value_of(source, source.fused.output)) {
     for (const int value : operands(source.network.graph(), source.fused)) {
       const bool is_known = std::any_of(held_.begin(), held_.end(), [=](const Value& v) { return v.number == value; });
       if (source.held[value] && !is_known) held_.push_back(value_of(source, value));

@@ -17,7 +17,10 @@ template <typename T>
 class IntegerAverageStep : public Step {
  public:
   explicit IntegerAverageStep(const StepSource& source)
-      : x_(source.node().input(0)), y_(source.fused.output), grid_(*source.input_grid()), y_grid_(source.output_grid()) {
+      : x_(source.node().input(0)),
+        y_(source.fused.output),
+        grid_(*source.input_grid()),
+        y_grid_(source.output_grid()) {
     const Node& node = source.node();
     const Shape &x = source.input_shape(0), &y = source.output_shape();
     if (node.op == Op::kAveragePool) {
@@ -34,18 +37,17 @@ class IntegerAverageStep : public Step {
 
   void run(const Execution& execution) const override {
     const int64_t inputs = h_.in * w_.in, outputs = h_.out * w_.out;
-    parallel_ranges(execution.pool, planes_, grain_of(std::max(inputs, outputs)),
-                    [&](int64_t begin, int64_t end, int) {
-                      for (int64_t i = begin * outputs; i < end * outputs; ++i) {
-                        const T* x = execution.input<T>(x_) + i / outputs * inputs;
-                        const float mean = average(x, i % outputs / w_.out, i % w_.out);
-                        if (y_grid_) {
-                          execution.output<T>(y_)[i] = static_cast<T>(y_grid_->quantize(mean));
-                        } else {
-                          execution.output<float>(y_)[i] = mean;
-                        }
-                      }
-                    });
+    parallel_ranges(execution.pool, planes_, grain_of(std::max(inputs, outputs)), [&](int64_t begin, int64_t end, int) {
+      for (int64_t i = begin * outputs; i < end * outputs; ++i) {
+        const T* x = execution.input<T>(x_) + i / outputs * inputs;
+        const float mean = average(x, i % outputs / w_.out, i % w_.out);
+        if (y_grid_) {
+          execution.output<T>(y_)[i] = static_cast<T>(y_grid_->quantize(mean));
+        } else {
+          execution.output<float>(y_)[i] = mean;
+        }
+      }
+    });
   }
 
  private:

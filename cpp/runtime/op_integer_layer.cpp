@@ -1,5 +1,5 @@
-// Conv and Linear on activations that are held as integers. An input that is float32 is put on a grid of its own, image by
-// image.
+// Conv and Linear on activations that are held as integers. An input that is float32 is put on a grid of its own, image
+// by image.
 #include <algorithm>
 #include <cmath>
 

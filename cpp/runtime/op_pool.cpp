@@ -4,8 +4,8 @@
 //
 // The kernels take one pointer per tap to a row in which output pixels are neighbours. So every channel is first copied
 // to padded rows, split into `stride` phases: column c of the padded row lies at phase[c % sx][c / sx]. Taps in rows
-// outside of x are left out, those in columns outside read the padding: the least value for the maximum, 0 for the mean.
-// A maximum of activations that are held as integers is one of these integers.
+// outside of x are left out, those in columns outside read the padding: the least value for the maximum, 0 for the
+// mean. A maximum of activations that are held as integers is one of these integers.
 #include <algorithm>
 #include <limits>
 #include <type_traits>
@@ -63,7 +63,8 @@ class PoolStep final : public Step {
     max_taps_ = std::min(h_.kernel, h_.in) * w_.kernel;
     const int64_t divisors = average_ ? w_.out : 0;
     shared_floats_ = align_to_cache_line(w_.kernel * kFloatsPerPointer + divisors);
-    thread_floats_ = align_to_cache_line(max_taps_ * kFloatsPerPointer + divisors + h_.in * row_elements_ + w_.in + 2 * kIntegerSlack);
+    thread_floats_ = align_to_cache_line(max_taps_ * kFloatsPerPointer + divisors + h_.in * row_elements_ + w_.in +
+                                         2 * kIntegerSlack);
   }
 
   std::size_t scratch_floats(int threads) const override {

@@ -59,7 +59,8 @@ void Plan::place_values(const Network& network, bool keep_all) {
   }
   ArenaLayout arena;
   const auto bytes_of = [&](int value) {
-    const std::size_t element = held_[value] ? element_size(network.precision()) : element_size(graph.values[value].type);
+    const std::size_t element =
+        held_[value] ? element_size(network.precision()) : element_size(graph.values[value].type);
     return align_up(static_cast<std::size_t>(element_count(shapes_[value])) * element);
   };
   std::vector<std::vector<int>> dying(steps_.size());  // by step: the roots whose memory is free after it

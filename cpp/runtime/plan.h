@@ -25,8 +25,8 @@ class Plan {
   };
 
   const std::vector<Shape>& inputs() const { return inputs_; }
-  const std::vector<Shape>& shapes() const { return shapes_; }  // by value
-  const std::vector<Place>& places() const { return places_; }  // by value
+  const std::vector<Shape>& shapes() const { return shapes_; }            // by value
+  const std::vector<Place>& places() const { return places_; }            // by value
   const std::vector<std::optional<Grid>>& held() const { return held_; }  // by value: on which grid, where it is
   const std::vector<PlannedStep>& steps() const { return steps_; }
   // Whether there is so much memory is for the caller to check.

@@ -28,7 +28,8 @@ ByteRule rule_of(const CodeSums& codes, double scale, double bias, const Grid& x
   while (shift <= 0 && shift > kLeastShift && multiplier(0) > kLargest) --shift;
   int fraction = 0;
   for (int f = 1; f <= kMostFraction; ++f) {
-    const bool fits = multiplier(f) <= kLargest && std::abs(std::rint(b * std::exp2(f))) + std::exp2(f - 1) <= kLargest &&
+    const bool fits = multiplier(f) <= kLargest &&
+                      std::abs(std::rint(b * std::exp2(f))) + std::exp2(f - 1) <= kLargest &&
                       std::rint(ratio * std::exp2(f + 8)) <= kLargest;
     if (!fits) break;
     fraction = f;

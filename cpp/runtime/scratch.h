@@ -21,7 +21,8 @@ class Scratch {
 
  private:
   std::byte* take_bytes(std::size_t bytes) {
-    std::byte* piece = next_ + (align_up(reinterpret_cast<std::uintptr_t>(next_)) - reinterpret_cast<std::uintptr_t>(next_));
+    std::byte* piece =
+        next_ + (align_up(reinterpret_cast<std::uintptr_t>(next_)) - reinterpret_cast<std::uintptr_t>(next_));
     next_ = piece + bytes;
     return piece;
   }

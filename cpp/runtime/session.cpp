@@ -220,8 +220,9 @@ OutputArray Session::copy_output(const CachedPlan& cached, const std::string& na
   if (const std::optional<Grid>& grid = cached.plan.held()[value]) {
     with_held_type(network_->precision(), [&](auto tag) {
       using T = typename decltype(tag)::type;
-      dequantize(reinterpret_cast<const T*>(cached.addresses[value]), *grid, reinterpret_cast<float*>(result.data.get()),
-                 static_cast<std::size_t>(element_count(result.shape)), kernels_);
+      dequantize(reinterpret_cast<const T*>(cached.addresses[value]), *grid,
+                 reinterpret_cast<float*>(result.data.get()), static_cast<std::size_t>(element_count(result.shape)),
+                 kernels_);
     });
   } else if (bytes > 0) {
     std::memcpy(result.data.get(), cached.addresses[value], bytes);

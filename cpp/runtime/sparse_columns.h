@@ -18,8 +18,7 @@ struct SparseColumns {
 
   explicit SparseColumns(const Weights& weights) : rows(weights.rows), depth(weights.depth) {
     counts.resize(static_cast<std::size_t>(blocks() * depth));
-    pairs.reserve(static_cast<std::size_t>(rows * depth -
-                                           std::count(weights.codes, weights.codes + rows * depth, 0)));
+    pairs.reserve(static_cast<std::size_t>(rows * depth - std::count(weights.codes, weights.codes + rows * depth, 0)));
     begin.reserve(static_cast<std::size_t>(blocks()));
     for (int64_t block = 0; block < blocks(); ++block) {
       begin.push_back(pairs.size());
@@ -37,7 +36,9 @@ struct SparseColumns {
 
   int64_t blocks() const { return (rows + kSparseRows - 1) / kSparseRows; }
   int64_t rows_of(int64_t block) const { return std::min<int64_t>(kSparseRows, rows - block * kSparseRows); }
-  std::size_t bytes() const { return (counts.size() + pairs.size()) * sizeof(uint16_t) + begin.size() * sizeof(begin[0]); }
+  std::size_t bytes() const {
+    return (counts.size() + pairs.size()) * sizeof(uint16_t) + begin.size() * sizeof(begin[0]);
+  }
   static int64_t most_bytes(const Weights& weights) {
     const int64_t blocks = (weights.rows + kSparseRows - 1) / kSparseRows;
     return (blocks + weights.rows) * weights.depth * 2 + blocks * static_cast<int64_t>(sizeof(std::size_t));

@@ -1,5 +1,5 @@
-// What AVX2 and AVX-512 share for integers: C32, 8 rows in a 256-bit register, and copy_even. sums_scalar.h defines what
-// each operation means.
+// What AVX2 and AVX-512 share for integers: C32, 8 rows in a 256-bit register, and copy_even. sums_scalar.h defines
+// what each operation means.
 #pragma once
 
 #include <immintrin.h>

@@ -1,7 +1,7 @@
 // S16, S32, N16 and Q32 for AVX2. sums_scalar.h defines what each operation means.
 //
-// vpmaddubsw multiplies neighbouring bytes and adds the two products: interleaving the bytes of two rows of pixels makes
-// every pixel's two inputs neighbours. That leaves the pixels in two registers, within each half of a register:
+// vpmaddubsw multiplies neighbouring bytes and adds the two products: interleaving the bytes of two rows of pixels
+// makes every pixel's two inputs neighbours. That leaves the pixels in two registers, within each half of a register:
 //
 //   low    0..7  16..23        high   8..15  24..31
 //
@@ -85,9 +85,7 @@ inline S16 high_product(S16 a, int16_t m) {
   const __m256i by = _mm256_set1_epi16(m);
   return {_mm256_mulhrs_epi16(a.low, by), _mm256_mulhrs_epi16(a.high, by)};
 }
-inline S16 saturating_add(S16 a, S16 b) {
-  return {_mm256_adds_epi16(a.low, b.low), _mm256_adds_epi16(a.high, b.high)};
-}
+inline S16 saturating_add(S16 a, S16 b) { return {_mm256_adds_epi16(a.low, b.low), _mm256_adds_epi16(a.high, b.high)}; }
 inline S16 saturating_add(S16 a, int16_t b) {
   const __m256i all = _mm256_set1_epi16(b);
   return {_mm256_adds_epi16(a.low, all), _mm256_adds_epi16(a.high, all)};

@@ -1,5 +1,5 @@
-// S16, S32, N16 and Q32 for AVX-512 (BW): a tile's 64 pixels in two 512-bit registers. sums_scalar.h defines what each operation
-// means.
+// S16, S32, N16 and Q32 for AVX-512 (BW): a tile's 64 pixels in two 512-bit registers. sums_scalar.h defines what each
+// operation means.
 //
 // Interleaving works within lanes of 128 bits, as in sums_avx2.h:
 //
@@ -22,7 +22,8 @@ struct S16 {
   static S16 zero() { return {_mm512_setzero_si512(), _mm512_setzero_si512()}; }
 
   S16 add_products(const uint8_t* a, const uint8_t* b, uint16_t codes) const {
-    const __m512i x = _mm512_loadu_si512(a), y = _mm512_loadu_si512(b), c = _mm512_set1_epi16(static_cast<int16_t>(codes));
+    const __m512i x = _mm512_loadu_si512(a), y = _mm512_loadu_si512(b),
+                  c = _mm512_set1_epi16(static_cast<int16_t>(codes));
     return {_mm512_add_epi16(low, _mm512_maddubs_epi16(_mm512_unpacklo_epi8(x, y), c)),
             _mm512_add_epi16(high, _mm512_maddubs_epi16(_mm512_unpackhi_epi8(x, y), c))};
   }

@@ -119,8 +119,8 @@ struct C32 {
   }
 };
 
-// 16-bit sums of 128 rows, whose codes + 8 lie as half bytes in one cache line: row j in the low half of byte j, row 64 + j
-// in the high half.
+// 16-bit sums of 128 rows, whose codes + 8 lie as half bytes in one cache line: row j in the low half of byte j, row 64
+// + j in the high half.
 struct N16 {
   static constexpr int kRows = 128;
   int16_t lane[kRows];

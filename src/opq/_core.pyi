@@ -50,10 +50,11 @@ class Session:
     """Runs a network with its own threads and activation memory. Runs of one session take turns."""
 
     def __init__(self, network: Network, threads: int, keep_all: bool = False) -> None:
-        """threads: 1 to 1024, the caller included. keep_all: every value can be fetched; slower, more memory, same bits; for float32.
+        """threads: 1 to 1024, the caller included. keep_all: every value can be fetched; slower, more memory, same bits.
 
         The kernels are those of the best instruction set of this machine, or of the one that the environment variable
-        OPQ_ISA names. Raises UnsupportedError for a network without a graph.
+        OPQ_ISA names. Raises UnsupportedError for a network without a graph, ValueError for keep_all with another
+        precision than float32.
         """
 
     def run(self, inputs: Mapping[str, npt.NDArray[Any]], outputs: Sequence[str]) -> list[npt.NDArray[Any]]:
