@@ -1,5 +1,5 @@
-// Loads a file and runs its network for small inputs: once as sessions do, once without fusion and with other kernels
-// and threads. The results must have the same bits.
+// Loads a file in every precision and runs its network for small inputs: once as sessions do, once with other kernels
+// and threads, and in float32 without fusion. The results must have the same bits.
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
@@ -109,13 +109,14 @@ bool same_bits(const OutputArray& a, const OutputArray& b) {
 
 // Free dimensions of the inputs get the size `size`.
 void run(const std::shared_ptr<const Network>& network, int64_t size) {
+  const bool keep_all = network->precision() == Precision::kFloat32;
   std::vector<Shape> shapes;
   for (const Port& port : network->graph().inputs) {
     shapes.push_back(port.shape);
     std::replace(shapes.back().begin(), shapes.back().end(), int64_t{-1}, size);
   }
   try {
-    if (!is_small(*network, Plan(*network, shapes, /*keep_all=*/true, /*threads=*/2))) return;
+    if (!is_small(*network, Plan(*network, shapes, keep_all, /*threads=*/2))) return;
   } catch (const Error&) {  // such inputs do not fit
     return;
   }
@@ -125,7 +126,7 @@ void run(const std::shared_ptr<const Network>& network, int64_t size) {
   for (const Port& port : network->graph().outputs) outputs.push_back(network->graph().values[port.value].name);
   const std::vector<OutputArray> first = Session(network, 1, false).run(inputs.arrays, outputs);
   setenv("OPQ_ISA", "scalar", 1);
-  const std::vector<OutputArray> second = Session(network, 2, true).run(inputs.arrays, outputs);
+  const std::vector<OutputArray> second = Session(network, 2, keep_all).run(inputs.arrays, outputs);
   unsetenv("OPQ_ISA");
   for (std::size_t i = 0; i < first.size(); ++i) {
     if (!same_bits(first[i], second[i])) std::abort();
@@ -141,14 +142,16 @@ extern "C" std::size_t LLVMFuzzerCustomMutator(uint8_t* data, std::size_t size, 
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, std::size_t size) {
   using namespace opq;
-  std::shared_ptr<const Network> network;
-  try {
-    if (count_codes({data, size}) > kMaxCodes) return 0;
-    network = std::make_shared<const Network>(Bytes{data, size});
-  } catch (const Error&) {
-    return 0;
+  for (const Precision precision : {Precision::kFloat32, Precision::kInt16, Precision::kInt8}) {
+    std::shared_ptr<const Network> network;
+    try {
+      if (count_codes({data, size}) > kMaxCodes) return 0;
+      network = std::make_shared<const Network>(Bytes{data, size}, Parallel{}, precision);
+    } catch (const Error&) {
+      return 0;
+    }
+    if (!network->has_graph()) return 0;
+    for (const int64_t free_size : {1, 2, 9}) run(network, free_size);
   }
-  if (!network->has_graph()) return 0;
-  for (const int64_t free_size : {1, 2, 9}) run(network, free_size);
   return 0;
 }
