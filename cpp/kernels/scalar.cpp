@@ -1,6 +1,7 @@
 // The kernels in plain C++: for machines without a faster set, and the yardstick of the others' bits.
 #include "kernels/table-inl.h"
 #include "kernels/tables.h"
+#include "simd/integers_scalar.h"
 #include "simd/sums_scalar.h"
 #include "simd/vec_scalar.h"
 

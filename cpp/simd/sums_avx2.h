@@ -1,4 +1,5 @@
-// S16, S32, N16 and Q32 for AVX2. sums_scalar.h defines what each operation means.
+// S16, S32, N16 and Q32 for AVX2. sums_scalar.h and integers_scalar.h define what each
+// operation means.
 //
 // vpmaddubsw multiplies neighbouring bytes and adds the two products: interleaving the bytes of two rows of pixels
 // makes every pixel's two inputs neighbours. That leaves the pixels in two registers, within each half of a register:
