@@ -119,6 +119,22 @@ struct ByteOutput {
   int runs = 1, step = 0;
 };
 
+// The same for words: y = the nearest integer of act(fma(sum, scale[m] * x_scale, bias[m]) + residual_scale * residual)
+// * y_inverse, clamped to -32767..32767. Null scale: 1, null bias: 0, null residual: none.
+struct WordOutput {
+  const float* scale;
+  float x_scale;
+  const float* bias;
+  const int16_t* residual;
+  float residual_scale;
+  const Activation* act;
+  float y_inverse;
+  std::ptrdiff_t stride;
+  int16_t* y;
+  std::ptrdiff_t n;
+  int runs = 1, step = 0;
+};
+
 struct Kernels {
   const char* name;  // "scalar", "avx2", "avx512", "avx512vnni", "neon"
 
@@ -142,12 +158,13 @@ struct Kernels {
   // the sums are finished, and not kept.
   void (*byte_block)(const PairBlock&, int rows, const uint8_t* panel, int32_t* sums, bool first,
                      const ByteOutput* output);
-  void (*word_block)(const PairBlock&, int rows, const int16_t* panel, double* sums, bool first);
+  void (*word_block)(const PairBlock&, int rows, const int16_t* panel, double* sums, bool first,
+                     const WordOutput* output);
   // Likewise with the tile's inputs where they lie: row k of the panel is x + offsets[k].
   void (*byte_block_in_place)(const PairBlock&, int rows, const uint8_t* x, const std::ptrdiff_t* offsets,
                               int32_t* sums, bool first, const ByteOutput* output);
   void (*word_block_in_place)(const PairBlock&, int rows, const int16_t* x, const std::ptrdiff_t* offsets, double* sums,
-                              bool first);
+                              bool first, const WordOutput* output);
   // Dense: the panel's rows four by four, [(depth + 3) / 4][kByteTile][4], and sums[4][kByteTile] (+)= codes * panel
   // for four rows m, codes [quads][4][4] of -64 to 64 (quads-inl.h).
   void (*pack_quads)(const uint8_t* x, const std::ptrdiff_t* offsets, int depth, const IntegerRun* runs, int count,

@@ -3,7 +3,10 @@
 // as float64, which holds them exactly, as they may have up to 53 bits.
 #pragma once
 
+#include "kernels/activation-inl.h"
+#include "kernels/finish-inl.h"
 #include "kernels/kernels.h"
+#include "kernels/quantize-inl.h"
 #include "kernels/unroll-inl.h"
 
 namespace opq {
@@ -24,15 +27,44 @@ struct WordPlanePlaces {
 
 }  // namespace
 
-template <class S, class X, int... V>
-void word_rows(Seq<V...>, const PairBlock& block, int rows, X x, double* sums, bool first) {
+// Row m of the sums to its place in y. The sums of several runs are brought together first.
+template <class F, class Act>
+inline void finish_word_row(float* sums, const WordOutput& out, int m, const Act& act) {
+  const int n = static_cast<int>(out.n), length = n / out.runs;
+  for (int i = 1; i < out.runs; ++i) {
+    for (int p = 0; p < length; ++p) sums[i * length + p] = sums[i * out.step + p];
+  }
+  const F scale = F::set((out.scale ? out.scale[m] : 1.0f) * out.x_scale), bias = F::set(out.bias ? out.bias[m] : 0.0f);
+  const F inverse = F::set(out.y_inverse), residual_scale = F::set(out.residual_scale);
+  const F least = F::set(-32767.0f), most = F::set(32767.0f);
+  const int16_t* residual = out.residual ? out.residual + m * out.stride : nullptr;
+  int16_t* y = out.y + m * out.stride;
+  for (int p = 0; p < n; p += F::kLanes) {
+    F v = finish(F::load(sums + p), scale, bias);
+    if (residual) v = v + F::load_i16(residual + p) * residual_scale;
+    v = nearest_between(act(v), inverse, least, most);
+    if (n - p >= F::kLanes) {
+      v.store_i16(y + p);
+    } else {
+      int16_t whole[F::kLanes];
+      v.store_i16(whole);
+      for (int i = 0; i < n - p; ++i) y[p + i] = whole[i];
+    }
+  }
+}
+
+// done(sums, m) takes the finished sums of a row, as floats; without `finishes` they stay in `sums`.
+template <class S, bool finishes, class X, class Done, int... V>
+inline void word_rows(Seq<V...>, const PairBlock& block, int rows, X x, double* sums, bool first, const Done& done) {
   const uint8_t* count = block.counts;
   const uint16_t *place = block.places, *code = block.codes;
-  for (int m = 0; m < rows; ++m, sums += kByteTile) {
+  const int step = finishes && first ? 0 : kByteTile;
+  for (int m = 0; m < rows; ++m, sums += step) {
     const int segments = block.segments[m];
     if (first && segments == 0) {
       for (int p = 0; p < kByteTile; ++p) sums[p] = 0.0;
     }
+    alignas(64) float floats[kByteTile];
     for (int s = 0; s < segments; ++s) {
       S sum[sizeof...(V)] = {(static_cast<void>(V), S::zero())...};
       for (int pairs = *count++; pairs > 0; --pairs, ++code, place += 2) {
@@ -41,24 +73,43 @@ void word_rows(Seq<V...>, const PairBlock& block, int rows, X x, double* sums, b
         const int16_t *a = x(two & 0xffff), *b = x(two >> 16);
         ((sum[V] = sum[V].add_products(a + S::kPixels * V, b + S::kPixels * V, *code)), ...);
       }
-      if (first && s == 0) {
+      if (finishes && first && segments == 1) {
+        (sum[V].store(floats + S::kPixels * V), ...);
+      } else if (first && s == 0) {
         (sum[V].store(sums + S::kPixels * V), ...);
       } else {
         (sum[V].add_to(sums + S::kPixels * V), ...);
       }
     }
+    if constexpr (finishes) {
+      if (!first || segments != 1) {
+        for (int p = 0; p < kByteTile; ++p) floats[p] = static_cast<float>(sums[p]);
+      }
+      done(floats, m);
+    }
   }
 }
 
-template <class S>
-void word_block(const PairBlock& block, int rows, const int16_t* panel, double* sums, bool first) {
-  word_rows<S>(SeqTo<kByteTile / S::kPixels>(), block, rows, WordPanelPlaces{panel}, sums, first);
+template <class F, class S, class X>
+void word_rows_to(const PairBlock& block, int rows, X x, double* sums, bool first, const WordOutput* out) {
+  constexpr SeqTo<kByteTile / S::kPixels> all;
+  if (!out) return word_rows<S, false>(all, block, rows, x, sums, first, 0);
+  with_activation<F>(*out->act, [&](auto act) {
+    word_rows<S, true>(all, block, rows, x, sums, first,
+                       [&](float* floats, int m) { finish_word_row<F>(floats, *out, m, act); });
+  });
 }
 
-template <class S>
+template <class F, class S>
+void word_block(const PairBlock& block, int rows, const int16_t* panel, double* sums, bool first,
+                const WordOutput* out) {
+  word_rows_to<F, S>(block, rows, WordPanelPlaces{panel}, sums, first, out);
+}
+
+template <class F, class S>
 void word_block_in_place(const PairBlock& block, int rows, const int16_t* x, const std::ptrdiff_t* offsets,
-                         double* sums, bool first) {
-  word_rows<S>(SeqTo<kByteTile / S::kPixels>(), block, rows, WordPlanePlaces{x, offsets}, sums, first);
+                         double* sums, bool first, const WordOutput* out) {
+  word_rows_to<F, S>(block, rows, WordPlanePlaces{x, offsets}, sums, first, out);
 }
 
 }  // namespace opq

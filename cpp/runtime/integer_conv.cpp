@@ -49,6 +49,7 @@ class PairCodes {
   static constexpr int64_t kRows = 1;  // that are computed together
   static constexpr bool kReadsPlanes = true;
   using Sum = typename SumOf<T>::type;
+  using Output = typename OutputOf<T>::type;
 
   // Of k in a block. Where a panel is copied it fits the L1 cache; windows share their inputs, so that more do.
   static int64_t block_depth(const ConvGeometry& geometry) {
@@ -86,7 +87,7 @@ class PairCodes {
   }
   // sums[row - block.first][64] (+)= codes * panel; with `output`, finished instead. With offsets, row k of the panel
   // is panel + offsets[k].
-  void multiply(const Block& block, const T* panel, const std::ptrdiff_t* offsets, Sum* sums, const ByteOutput* output,
+  void multiply(const Block& block, const T* panel, const std::ptrdiff_t* offsets, Sum* sums, const Output* output,
                 const Kernels& kernels) const {
     const PairBlock rows =
         pairs_.block(static_cast<std::size_t>((block.group * blocks_ + block.block) * rows_ + block.first));
@@ -96,11 +97,11 @@ class PairCodes {
       if (offsets) return kernels.byte_block_in_place(rows, count, panel, offsets, sums, first, output);
       kernels.byte_block(rows, count, panel, sums, first, output);
     } else {
-      if (offsets) return kernels.word_block_in_place(rows, count, panel, offsets, sums, first);
-      kernels.word_block(rows, count, panel, sums, first);
+      if (offsets) return kernels.word_block_in_place(rows, count, panel, offsets, sums, first, output);
+      kernels.word_block(rows, count, panel, sums, first, output);
     }
   }
-  static constexpr bool kFinishes = sizeof(T) == 1;  // multiply() takes an output
+  static constexpr bool kFinishes = true;  // multiply() takes an output
 
   std::size_t bytes() const { return pairs_.bytes() + costs_.size() * sizeof(int64_t); }
   static const char* name() { return sizeof(T) == 1 ? "int8 pairs" : "int16 pairs"; }
@@ -117,6 +118,7 @@ class QuadCodes {
   static constexpr int64_t kRows = 4;
   static constexpr bool kReadsPlanes = false;
   using Sum = int32_t;
+  using Output = ByteOutput;
 
   static int64_t block_depth(const ConvGeometry&) { return kDepth; }
 
@@ -378,12 +380,12 @@ class IntegerConvLayer final : public IntegerLayer {
       } else {
         pack(job, task, block, runs, count, chunk, panel);
       }
-      const auto multiply = [&](int64_t first, int64_t last, const ByteOutput* output) {
+      const auto multiply = [&](int64_t first, int64_t last, const typename Codes::Output* output) {
         codes_.multiply({task.group, block, first, last}, inputs, offsets, sums, output, job.kernels);
       };
       const bool last = block + 1 == blocks;
-      if (last && Codes::kFinishes && job.epilogue.rules) {
-        const ByteOutput output = byte_output(job, task, task.first_row);
+      if (last && Codes::kFinishes && finishes_to_integers<T>(job.epilogue)) {
+        const auto output = output_at(job, task, task.first_row);
         multiply(task.first_row, task.last_row, &output);
       } else if (blocks > 1) {
         multiply(task.first_row, task.last_row, nullptr);
@@ -435,19 +437,14 @@ class IntegerConvLayer final : public IntegerLayer {
     }
   }
 
-  ByteOutput byte_output(const Job& job, const Task& task, int64_t row) const {
-    const IntegerEpilogue& e = job.epilogue;
-    const int64_t m = task.group * rows_ + row, offset = offset_of(job, task, m);
-    return {.rules = e.rules + m,
-            .residual = e.residual ? reinterpret_cast<const uint8_t*>(e.residual) + offset : nullptr,
-            .residual_zero = e.residual ? e.residual_grid->zero : 0,
-            .stride = job.pixels,
-            .least = e.least,
-            .most = e.most,
-            .y = reinterpret_cast<uint8_t*>(e.y) + offset,
-            .n = task.tile.pixels,
-            .runs = task.tile.runs,
-            .step = static_cast<int>(job.row_stride)};
+  typename Codes::Output output_at(const Job& job, const Task& task, int64_t row) const {
+    const int64_t m = task.group * rows_ + row;
+    auto output = integer_output<T>(job.epilogue, m, offset_of(job, task, m), job.grids[task.image]);
+    output.stride = job.pixels;
+    output.n = task.tile.pixels;
+    output.runs = task.tile.runs;
+    output.step = static_cast<int>(job.row_stride);
+    return output;
   }
 
   // Rows [first, last) from sums[row - first][64].
@@ -457,7 +454,7 @@ class IntegerConvLayer final : public IntegerLayer {
     for (int64_t row = first; row < last; ++row, sums += kByteTile) {
       if constexpr (sizeof(T) == 1) {
         if (e.rules) {
-          job.kernels.finish_bytes(sums, byte_output(job, task, row));
+          job.kernels.finish_bytes(sums, output_at(job, task, row));
           continue;
         }
       }

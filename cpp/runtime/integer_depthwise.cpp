@@ -125,10 +125,10 @@ class IntegerDepthwiseLayer final : public IntegerLayer {
       copy_rows(shape, e.residual + offset * element, shape.out_w, rows.residual, stride, element);
       residual = rows.residual;
     }
-    if (e.rules) {
-      run_fixed(job, m, planes, residual, pixels, rows.y);
+    if (finishes_to_integers<T>(e)) {
+      run_integers(job, m, grid, planes, residual, pixels, rows.y);
     } else {
-      run_float(job, m, grid, planes, residual, pixels, rows.y);
+      run_floats(job, m, grid, planes, residual, pixels, rows.y);
     }
     const std::size_t element = y_size<T>(e);
     if (element == 1) {
@@ -139,25 +139,28 @@ class IntegerDepthwiseLayer final : public IntegerLayer {
     }
   }
 
-  void run_fixed(const Job& job, int64_t m, const T* planes, const std::byte* residual, int64_t pixels,
-                 std::byte* y) const {
+  void run_integers(const Job& job, int64_t m, const Grid& grid, const T* planes, const std::byte* residual,
+                    int64_t pixels, std::byte* y) const {
+    const PairBlock row = pairs_.block(static_cast<std::size_t>(m));
+    auto output = integer_output<T>(job.epilogue, m, 0, grid);
+    output.residual = reinterpret_cast<const T*>(residual);
+    output.y = reinterpret_cast<T*>(y);
+    alignas(64) Sum sums[kByteTile];
     if constexpr (sizeof(T) == 1) {
-      const IntegerEpilogue& e = job.epilogue;
-      const ByteOutput output = {.rules = e.rules + m,
-                                 .residual = reinterpret_cast<const uint8_t*>(residual),
-                                 .residual_zero = residual ? e.residual_grid->zero : 0,
-                                 .stride = 0,
-                                 .least = e.least,
-                                 .most = e.most,
-                                 .y = reinterpret_cast<uint8_t*>(y),
-                                 .n = pixels};
-      alignas(64) Sum sums[kByteTile];
-      job.kernels.byte_plane(pairs_.block(static_cast<std::size_t>(m)), planes, job.offsets, sums, output);
+      output.n = pixels;
+      job.kernels.byte_plane(row, planes, job.offsets, sums, output);
+    } else {
+      for (int64_t pixel = 0; pixel < pixels; pixel += kByteTile) {
+        output.n = std::min<int64_t>(kByteTile, pixels - pixel);
+        job.kernels.word_block_in_place(row, 1, planes + pixel, job.offsets, sums, true, &output);
+        output.y += kByteTile;
+        if (output.residual) output.residual += kByteTile;
+      }
     }
   }
 
-  void run_float(const Job& job, int64_t m, const Grid& grid, const T* planes, const std::byte* residual,
-                 int64_t pixels, std::byte* y) const {
+  void run_floats(const Job& job, int64_t m, const Grid& grid, const T* planes, const std::byte* residual,
+                  int64_t pixels, std::byte* y) const {
     const IntegerEpilogue& e = job.epilogue;
     const PairBlock row = pairs_.block(static_cast<std::size_t>(m));
     for (int64_t pixel = 0; pixel < pixels; pixel += kByteTile) {
@@ -166,7 +169,7 @@ class IntegerDepthwiseLayer final : public IntegerLayer {
       if constexpr (sizeof(T) == 1) {
         job.kernels.byte_block_in_place(row, 1, planes + pixel, job.offsets, sums, true, nullptr);
       } else {
-        job.kernels.word_block_in_place(row, 1, planes + pixel, job.offsets, sums, true);
+        job.kernels.word_block_in_place(row, 1, planes + pixel, job.offsets, sums, true, nullptr);
       }
       alignas(64) float floats[kByteTile] = {};
       to_floats(sums, grid, code_sums()[static_cast<std::size_t>(m)], floats, n, job.kernels);

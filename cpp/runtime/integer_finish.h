@@ -60,4 +60,50 @@ struct SumOf<int16_t> {
   using type = double;
 };
 
+template <typename T>
+struct OutputOf;
+template <>
+struct OutputOf<uint8_t> {
+  using type = ByteOutput;
+};
+template <>
+struct OutputOf<int16_t> {
+  using type = WordOutput;
+};
+
+// Whether the kernels that multiply can finish as well: to integers, without values that are float32.
+template <typename T>
+bool finishes_to_integers(const IntegerEpilogue& e) {
+  if (sizeof(T) == 1) return e.rules != nullptr;
+  return e.y_grid && (!e.residual || e.residual_grid);
+}
+
+// Their output, of one pixel of channel m, `offset` elements into y and residual; the input is held on the grid x.
+template <typename T>
+typename OutputOf<T>::type integer_output(const IntegerEpilogue& e, int64_t m, int64_t offset, const Grid& x) {
+  const T* residual = e.residual ? reinterpret_cast<const T*>(e.residual) + offset : nullptr;
+  T* y = reinterpret_cast<T*>(e.y) + offset;
+  if constexpr (sizeof(T) == 1) {
+    return {.rules = e.rules + m,
+            .residual = residual,
+            .residual_zero = residual ? e.residual_grid->zero : 0,
+            .stride = 0,
+            .least = e.least,
+            .most = e.most,
+            .y = y,
+            .n = 1};
+  } else {
+    return {.scale = e.scale ? e.scale + m : nullptr,
+            .x_scale = x.scale,
+            .bias = e.bias ? e.bias + m : nullptr,
+            .residual = residual,
+            .residual_scale = residual ? e.residual_grid->scale : 0.0f,
+            .act = &e.act,
+            .y_inverse = e.y_grid->inverse(),
+            .stride = 0,
+            .y = y,
+            .n = 1};
+  }
+}
+
 }  // namespace opq

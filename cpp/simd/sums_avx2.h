@@ -115,6 +115,10 @@ struct S32 {
             _mm256_add_epi32(high, _mm256_madd_epi16(_mm256_unpackhi_epi16(x, y), c))};
   }
 
+  void store(float* sums) const {
+    _mm256_storeu_ps(sums, _mm256_cvtepi32_ps(_mm256_permute2x128_si256(low, high, 0x20)));
+    _mm256_storeu_ps(sums + 8, _mm256_cvtepi32_ps(_mm256_permute2x128_si256(low, high, 0x31)));
+  }
   void store(double* sums) const {
     each([=](__m128i four, int at) { _mm256_storeu_pd(sums + at, _mm256_cvtepi32_pd(four)); });
   }

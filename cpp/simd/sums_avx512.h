@@ -109,10 +109,20 @@ struct S32 {
     const auto code0 = static_cast<uint16_t>(static_cast<int8_t>(codes & 0xff));
     const auto code1 = static_cast<uint16_t>(static_cast<int8_t>(codes >> 8));
     const __m512i c = _mm512_set1_epi32(static_cast<int32_t>(code0 | uint32_t{code1} << 16));
-    return {_mm512_add_epi32(low, _mm512_madd_epi16(_mm512_unpacklo_epi16(x, y), c)),
-            _mm512_add_epi32(high, _mm512_madd_epi16(_mm512_unpackhi_epi16(x, y), c))};
+    const __m512i first = _mm512_unpacklo_epi16(x, y), second = _mm512_unpackhi_epi16(x, y);
+#ifdef __AVX512VNNI__
+    return {_mm512_dpwssd_epi32(low, first, c), _mm512_dpwssd_epi32(high, second, c)};
+#else
+    return {_mm512_add_epi32(low, _mm512_madd_epi16(first, c)), _mm512_add_epi32(high, _mm512_madd_epi16(second, c))};
+#endif
   }
 
+  void store(float* sums) const {
+    const __m512i first = _mm512_setr_epi32(0, 1, 2, 3, 16, 17, 18, 19, 4, 5, 6, 7, 20, 21, 22, 23);
+    const __m512i second = _mm512_add_epi32(first, _mm512_set1_epi32(8));
+    _mm512_storeu_ps(sums, _mm512_cvtepi32_ps(_mm512_permutex2var_epi32(low, first, high)));
+    _mm512_storeu_ps(sums + 16, _mm512_cvtepi32_ps(_mm512_permutex2var_epi32(low, second, high)));
+  }
   void store(double* sums) const {
     each([=](__m256d four, int at) { _mm256_storeu_pd(sums + at, four); });
   }

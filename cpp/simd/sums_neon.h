@@ -108,6 +108,9 @@ struct S32 {
     return v;
   }
 
+  void store(float* sums) const {
+    for (int i = 0; i < 4; ++i) vst1q_f32(sums + 4 * i, vcvtq_f32_s32(four[i]));
+  }
   void store(double* sums) const {
     for (int i = 0; i < 4; ++i) {
       vst1q_f64(sums + 4 * i, low(four[i]));

@@ -86,7 +86,10 @@ struct S32 {
     for (int p = 0; p < kPixels; ++p) v.lane[p] = lane[p] + code0 * a[p] + code1 * b[p];
     return v;
   }
-  // sums[p] = or +=
+  // sums[p] = or +=; of floats, rounded to nearest even
+  void store(float* sums) const {
+    for (int p = 0; p < kPixels; ++p) sums[p] = static_cast<float>(lane[p]);
+  }
   void store(double* sums) const {
     for (int p = 0; p < kPixels; ++p) sums[p] = lane[p];
   }
