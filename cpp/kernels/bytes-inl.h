@@ -71,6 +71,17 @@ inline void add_segment(Seq<V...>, int pairs, const uint16_t*& place, const uint
   }
 }
 
+// Output rows lie a whole image apart, where the hardware does not foresee them.
+constexpr int kPrefetchedRows = 4;
+
+template <class S, class Output>
+inline void prefetch_row(const Output& out, int m) {
+  constexpr int kLine = 64 / sizeof(*out.y);
+  for (int p = 0; p < out.n; p += kLine) __builtin_prefetch(out.y + m * out.stride + p, 1);
+  if (!out.residual) return;
+  for (int p = 0; p < out.n; p += kLine) __builtin_prefetch(out.residual + m * out.stride + p);
+}
+
 // Row m of the finished sums to its place in y.
 template <class S, int... V>
 inline void finish_byte_row(Seq<V...>, const S (&sum)[sizeof...(V)], const ByteOutput& out, int m) {
@@ -102,6 +113,7 @@ void byte_rows(Seq<V...> all, const PairBlock& block, int rows, X x, int32_t* su
   const uint16_t *place = block.places, *code = block.codes;
   const int step = out && first ? 0 : kByteTile;  // sums that are finished at once need no memory of their own
   for (int m = 0; m < rows; ++m, sums += step) {
+    if (out && m + kPrefetchedRows < rows) prefetch_row<S>(*out, m + kPrefetchedRows);
     const int segments = block.segments[m];
     if (out && first && segments <= 1 && out->rules[m].shift == 0) {
       S sum[sizeof...(V)] = {(static_cast<void>(V), S::zero())...};

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "kernels/activation-inl.h"
+#include "kernels/bytes-inl.h"
 #include "kernels/finish-inl.h"
 #include "kernels/kernels.h"
 #include "kernels/quantize-inl.h"
@@ -55,11 +56,13 @@ inline void finish_word_row(float* sums, const WordOutput& out, int m, const Act
 
 // done(sums, m) takes the finished sums of a row, as floats; without `finishes` they stay in `sums`.
 template <class S, bool finishes, class X, class Done, int... V>
-inline void word_rows(Seq<V...>, const PairBlock& block, int rows, X x, double* sums, bool first, const Done& done) {
+inline void word_rows(Seq<V...>, const PairBlock& block, int rows, X x, double* sums, bool first, const WordOutput* out,
+                      const Done& done) {
   const uint8_t* count = block.counts;
   const uint16_t *place = block.places, *code = block.codes;
   const int step = finishes && first ? 0 : kByteTile;
   for (int m = 0; m < rows; ++m, sums += step) {
+    if (finishes && m + kPrefetchedRows < rows) prefetch_row<S>(*out, m + kPrefetchedRows);
     const int segments = block.segments[m];
     if (first && segments == 0) {
       for (int p = 0; p < kByteTile; ++p) sums[p] = 0.0;
@@ -93,9 +96,9 @@ inline void word_rows(Seq<V...>, const PairBlock& block, int rows, X x, double* 
 template <class F, class S, class X>
 void word_rows_to(const PairBlock& block, int rows, X x, double* sums, bool first, const WordOutput* out) {
   constexpr SeqTo<kByteTile / S::kPixels> all;
-  if (!out) return word_rows<S, false>(all, block, rows, x, sums, first, 0);
+  if (!out) return word_rows<S, false>(all, block, rows, x, sums, first, nullptr, 0);
   with_activation<F>(*out->act, [&](auto act) {
-    word_rows<S, true>(all, block, rows, x, sums, first,
+    word_rows<S, true>(all, block, rows, x, sums, first, out,
                        [&](float* floats, int m) { finish_word_row<F>(floats, *out, m, act); });
   });
 }
