@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import opq
 from benchmarks.networks_of_the_paper import NETWORKS, build
 from benchmarks.real_networks import open_nsfw
-from opq.benchmark import Engine, Run, Timing, measure, onnxruntime_engine
+from opq.benchmark import Engine, Run, Timing, measure, peer
 from opq.cli.tables import format_table, progress
 from opq.threads import available_cores
 
@@ -92,7 +92,7 @@ def measure_network(name: str, threads: list[int], runs: int, sparsity: float) -
                 own = opq.Session(result, threads=count)
                 return lambda: own.run(None, inputs)
 
-            own, other = measure([Engine("opq", load), onnxruntime_engine(path, inputs, count)], 5, runs)
+            own, other = measure([Engine("opq", load), peer("onnxruntime")(path, inputs, count)], 5, runs)
             rows.append(
                 Row(
                     name,
