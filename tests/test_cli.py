@@ -101,6 +101,12 @@ def test_verify(folder):
     data = json.loads(run("verify", folder / "net.opq", "--onnx", folder / "net.onnx", "--json").stdout)
     assert data["passed"]
     assert all(node["bound_share"] <= 1 for node in data["nodes"])
+    assert [difference["what"] for difference in data["outputs"]] == ["compressed against dense"]
+    assert "int16 against float32, y: " in run("verify", folder / "net.opq", "--precision", "int16").stdout
+    data = json.loads(run("verify", folder / "net.opq", "--precision", "int8", "--json").stdout)
+    assert data["passed"]
+    assert [node["op"] for node in data["nodes"]] == ["Conv+Relu", "Conv+Relu", "Conv+Add", "Linear"]
+    assert data["outputs"][0]["largest"] > 0
 
 
 def test_bench(folder):
@@ -227,7 +233,7 @@ def test_onnx_weights_that_do_not_compress_name_the_file(tmp_path):
 def test_help_tells_the_defaults():
     for command, options in {
         "run": ["--threads", "--precision", "--backend", "--batch", "--seed", "--input"],
-        "verify": ["--threads", "--batch", "--seed", "--input"],
+        "verify": ["--threads", "--precision", "--batch", "--seed", "--input"],
         "bench": ["--threads", "--precision", "--batch", "--seed", "--input", "--runs", "--warmup"],
     }.items():
         text = run(command, "--help").stdout
