@@ -6,18 +6,16 @@ import argparse
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 from opq import _core
-from opq.benchmark import PEERS, Engine, LayerTiming, Run, Timing, layer_timings, measure, peer
+from opq.benchmark import PEERS, Engine, LayerTiming, Run, Timing, export_dense, layer_timings, measure, peer
 from opq.cli.sources import add_input_options, add_precision_option, load_inputs
 from opq.cli.tables import format_table, number, print_json, printable, progress, quiet, shape
 from opq.compressed import load
 from opq.errors import UnsupportedError
-from opq.onnx_export import export_onnx
 from opq.reference.container import read_container
 from opq.reference.graph_section import read_graph
 from opq.session import Session, argument, checked_inputs
@@ -110,14 +108,6 @@ def _inputs(args: argparse.Namespace) -> dict[str, Any]:
             raise UnsupportedError("tensors without a graph: there is nothing to run")
         infos = read_graph(section).inputs
     return checked_inputs(infos, load_inputs(args.input, [argument(i) for i in infos], args.batch, args.seed))
-
-
-def export_dense(source: str, shapes: dict[str, tuple[int, ...]], target: str) -> None:
-    """Writes the network of an .opq file as a dense ONNX model, its inputs fixed to these shapes: some engines want that."""
-    model = load(source)
-    assert model.graph is not None
-    fixed = tuple(replace(info, shape=shapes[info.name]) for info in model.graph.inputs)
-    export_onnx(replace(model.graph, inputs=fixed), model.dense_tensors(), target)
 
 
 def _layers(path: str, session: Session, inputs: dict[str, Any], runs: int) -> list[LayerTiming]:

@@ -1,0 +1,58 @@
+"""The rows of the tables of networks.py: opq in three precisions, and what else there is for the same network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from benchmarks import deepsparse_engine
+from benchmarks.network_cases import PRECISIONS, Files
+from opq.benchmark import Engine, opq_engine, peer
+from opq.benchmark.engines import Inputs
+
+DENSE = ("ONNX Runtime float32", "OpenVINO float32", "MNN float32")
+INT8 = "ONNX Runtime int8"
+SPARSE = ("MNN float32, sparse", "DeepSparse float32, sparse")
+OTHER_PROCESS = SPARSE[1]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Where the engines run. deepsparse: a Python interpreter that has it, or None."""
+
+    threads: int
+    deepsparse: str | None
+
+
+def engines(files: Files, setting: Setting, only: str | None = None) -> tuple[list[Engine], dict[str, str]]:
+    """Those that are there, in the order of the table, and why the others are not; or of one engine alone."""
+    with np.load(files.inputs) as archive:
+        inputs: Inputs = {name: archive[name] for name in archive.files}
+    makers: dict[str, Callable[[], Engine]] = {
+        **{f"opq {p}": lambda p=p: opq_engine(files.opq, inputs, setting.threads, p) for p in PRECISIONS},
+        DENSE[0]: lambda: peer("onnxruntime")(files.dense, inputs, setting.threads),
+        DENSE[1]: lambda: peer("openvino")(files.dense, inputs, setting.threads),
+        DENSE[2]: lambda: peer("mnn")(files.dense, inputs, setting.threads),
+        INT8: lambda: peer("onnxruntime")(files.int8, inputs, setting.threads),
+        SPARSE[0]: lambda: _sparse_mnn(files, inputs, setting),
+        SPARSE[1]: lambda: deepsparse_engine.engine(setting.deepsparse, files.sparse, files.inputs, setting.threads),
+    }
+    made: list[Engine] = []
+    missing: dict[str, str] = {}
+    for label, make in makers.items():
+        if only not in (None, label):
+            continue
+        try:
+            made.append(replace(make(), name=label))
+        except (ImportError, ValueError) as error:
+            missing[label] = str(error)
+    return made, missing
+
+
+def _sparse_mnn(files: Files, inputs: Inputs, setting: Setting) -> Engine:
+    peer("mnn")
+    from opq.benchmark import mnn_engine
+
+    return mnn_engine.engine(files.sparse, inputs, setting.threads, ("--detectSparseSpeedUp", "1"))
