@@ -19,7 +19,7 @@ def main() -> None:
         inputs = [archive[name] for name in archive.files]
     engine = Engine(model, batch_size=len(inputs[0]), num_cores=int(threads))
     if engine.fraction_of_supported_ops < 1.0:
-        sys.exit(f"DeepSparse runs only {engine.fraction_of_supported_ops:.0%} of the operators itself")
+        print(f"{engine.fraction_of_supported_ops:.0%} of the operators are DeepSparse's own, ONNX Runtime has the others")
     os.write(answers, b".")
     while os.read(0, 1):
         engine.run(inputs)

@@ -26,8 +26,11 @@ class Setting:
     deepsparse: str | None
 
 
-def engines(files: Files, setting: Setting, only: str | None = None) -> tuple[list[Engine], dict[str, str]]:
-    """Those that are there, in the order of the table, and why the others are not; or of one engine alone."""
+LABELS = (*(f"opq {precision}" for precision in PRECISIONS), *DENSE, INT8, *SPARSE)
+
+
+def engine(label: str, files: Files, setting: Setting) -> Engine:
+    """A row. Raises ImportError, saying what to install, and ValueError for a network that it does not take."""
     with np.load(files.inputs) as archive:
         inputs: Inputs = {name: archive[name] for name in archive.files}
     makers: dict[str, Callable[[], Engine]] = {
@@ -39,16 +42,7 @@ def engines(files: Files, setting: Setting, only: str | None = None) -> tuple[li
         SPARSE[0]: lambda: _sparse_mnn(files, inputs, setting),
         SPARSE[1]: lambda: deepsparse_engine.engine(setting.deepsparse, files.sparse, files.inputs, setting.threads),
     }
-    made: list[Engine] = []
-    missing: dict[str, str] = {}
-    for label, make in makers.items():
-        if only not in (None, label):
-            continue
-        try:
-            made.append(replace(make(), name=label))
-        except (ImportError, ValueError) as error:
-            missing[label] = str(error)
-    return made, missing
+    return replace(makers[label](), name=label)
 
 
 def _sparse_mnn(files: Files, inputs: Inputs, setting: Setting) -> Engine:

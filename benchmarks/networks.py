@@ -31,7 +31,7 @@ from typing import ParamSpec, TypeVar
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks.network_accuracy import Difference, differences
 from benchmarks.network_cases import GROUPS, NAMES, Case, Files, Prepared, files_in, prepare
-from benchmarks.network_engines import OTHER_PROCESS, Setting, engines
+from benchmarks.network_engines import LABELS, OTHER_PROCESS, Setting, engine
 from benchmarks.network_tables import Result, difference_lines, latency_lines, markdown
 from opq.benchmark import Timing, measure
 from opq.cli.tables import progress
@@ -58,8 +58,6 @@ def main() -> None:
                 args.write.write_text(markdown(results, args.runs, images, sys.argv[1:]))
             if args.json is not None:
                 args.json.write_text(json.dumps([plain(result) for result in results], indent=2))
-    for label, why in results[0].missing.items():
-        progress(f"left out {label}: {why}")
 
 
 def parsed() -> argparse.Namespace:
@@ -81,14 +79,19 @@ def measure_case(group: str, case: Case, args: argparse.Namespace) -> Result:
         files = files_in(Path(folder))
         progress(f"{group}, {case.network}: building and compressing")
         prepared, found = in_a_child(_prepare, case, files, args.images)
-        timings: dict[int, dict[str, Timing]] = {}
+        peaks: dict[str, int | None] = {}
         missing: dict[str, str] = {}
+        for label in LABELS:
+            try:
+                peaks[label] = in_a_child(_peak, label, files, Setting(args.threads[0], args.deepsparse))
+            except (ImportError, ValueError, RuntimeError) as error:
+                missing[label] = " ".join(str(error).split())
+                progress(f"left out {label}: {missing[label]}")
+        timings: dict[int, dict[str, Timing]] = {}
         for threads in args.threads:
             progress(f"{group}, {case.network}: timing on {threads} threads")
             runs = max(3, args.runs // case.batch)
-            timings[threads], missing = in_a_child(_timed, files, Setting(threads, args.deepsparse), runs)
-        setting = Setting(args.threads[0], args.deepsparse)
-        peaks = {label: in_a_child(_peak, files, setting, label) for label in timings[args.threads[0]]}
+            timings[threads] = in_a_child(_timed, list(peaks), files, Setting(threads, args.deepsparse), runs)
     return Result(group, case, prepared, timings, peaks, found, missing)
 
 
@@ -103,16 +106,15 @@ def _prepare(case: Case, files: Files, images: Path | None) -> tuple[Prepared, l
     return prepared, differences(case, files, prepared.judged) if case.batch == 1 else []
 
 
-def _timed(files: Files, setting: Setting, runs: int) -> tuple[dict[str, Timing], dict[str, str]]:
-    made, missing = engines(files, setting)
-    return {timing.engine: timing for timing in measure(made, _WARMUP, runs)}, missing
-
-
-def _peak(files: Files, setting: Setting, label: str) -> int | None:
-    """Bytes that one engine takes; None where that is another process's matter."""
-    made, _ = engines(files, setting, label)
-    [timing] = measure(made, 0, 1)
+def _peak(label: str, files: Files, setting: Setting) -> int | None:
+    """Bytes that an engine takes; None where that is another process's matter. Raises whatever keeps it from running."""
+    [timing] = measure([engine(label, files, setting)], 0, 1)
     return None if label == OTHER_PROCESS else timing.peak_memory
+
+
+def _timed(labels: list[str], files: Files, setting: Setting, runs: int) -> dict[str, Timing]:
+    engines = [engine(label, files, setting) for label in labels]
+    return {timing.engine: timing for timing in measure(engines, _WARMUP, runs)}
 
 
 def plain(result: Result) -> dict[str, object]:
