@@ -12,7 +12,7 @@ Groups (--only), all four by default, of ResNet-50, open-nsfw, MobileNet-V1 and 
 
 Engines that are not installed are left out, with the reason: pip install onnxruntime openvino MNN. DeepSparse wants an
 interpreter of its own (deepsparse_engine.py). --images: photographs for open-nsfw, a folder or zip archive (images.py), else
-the samples of scikit-image. Everything takes some two hours; files are written after every network.
+the samples of scikit-image. Everything takes an hour or two; files are written after every network.
 """
 
 from __future__ import annotations
@@ -53,7 +53,8 @@ def main() -> None:
         for network in args.networks:
             result = measure_case(group, Case(network, *GROUPS[group]), args)
             results.append(result)
-            print("\n".join(["", f"{group}", *latency_lines(result), "", *difference_lines([result])]), flush=True)
+            known = ["", *difference_lines([result])] if result.differences else []
+            print("\n".join(["", group, *latency_lines(result), *known]), flush=True)
             if args.write is not None:
                 args.write.write_text(markdown(results, args.runs, images, sys.argv[1:]))
             if args.json is not None:
