@@ -2,7 +2,7 @@
 # make test     set everything up and pass the tests
 # make test-frameworks  the adapters of PyTorch and JAX with the real ones: fetches 3 GB
 # make lint     ruff, mypy, clang-format
-# make bench    latency beside ONNX Runtime -> benchmarks/RESULTS.md
+# make bench    latency of whole networks beside other engines -> benchmarks/RESULTS.md: an hour or so
 # make sanitize tests of the core under the address and undefined-behaviour sanitizers, then the thread sanitizer
 # make test-arm64  tests of the core for 64-bit ARM, cross-compiled and emulated; needs Debian or Ubuntu
 # make fuzz     the core's readers and engine under libFuzzer, FUZZ_SECONDS (60) per target; needs clang
@@ -38,8 +38,8 @@ format: $(VENV)/.packages
 	$(BIN)/ruff format .
 	$(BIN)/clang-format -i $$(git ls-files '*.cpp' '*.h')
 
-bench: $(VENV)/.installed
-	$(BIN)/python benchmarks/latency.py --write benchmarks/RESULTS.md
+bench: $(VENV)/.installed $(VENV)/.bench
+	$(BIN)/python benchmarks/networks.py --write benchmarks/RESULTS.md
 
 docs: $(VENV)/.installed
 	$(BIN)/pdoc --output-directory build/docs opq
@@ -66,6 +66,11 @@ $(VENV)/.packages: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'pip>=25.1,<27'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group dev
+	@touch $@
+
+# The other engines that benchmarks measure: 0.2 GB on disk.
+$(VENV)/.bench: $(VENV)/.packages
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group bench
 	@touch $@
 
 # PyTorch and JAX, which only the tests of their adapters and benchmarks/finetuning.py need: 3 GB to fetch, about a minute.

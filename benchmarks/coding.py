@@ -25,7 +25,7 @@ import opq
 from benchmarks import coding_large
 from benchmarks.coding_peers import GeneralCompressor, Missing, NNCodec, general_compressors, pack
 from benchmarks.coding_tensors import NAMES, tensors
-from benchmarks.latency import best_isa, cpu_name
+from benchmarks.machine import best_isa, cpu_name
 from opq import _core, codec
 from opq.benchmark import Engine, Run, measure
 from opq.cli.tables import format_table, progress

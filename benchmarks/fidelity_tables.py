@@ -5,8 +5,6 @@ from __future__ import annotations
 import datetime
 import os
 import platform
-import re
-import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +17,7 @@ import opq
 from benchmarks.candidates import TOLERANCE, Candidate
 from benchmarks.fidelity_scores import Estimate, Scores
 from benchmarks.images import Images
-from benchmarks.latency import best_isa, cpu_name
+from benchmarks.machine import best_isa, command, cpu_name
 from opq.threads import available_cores
 
 Table = tuple[str, list[str], list[list[str]]]  # title, header, cells
@@ -92,7 +90,6 @@ def _interval(value: Estimate) -> str:
 
 def markdown(rows: Sequence[Row], images: Images, threads: int, plots: Mapping[str, Path], folder: Path) -> str:
     """All tables, with what is needed to judge and to repeat them. Links to `plots` are relative to `folder`."""
-    command = " ".join(map(shlex.quote, ["python", "benchmarks/fidelity.py", *_shown(sys.argv[1:])]))
     versions = ", ".join([
         f"opq {opq.__version__}", f"ONNX Runtime {version('onnxruntime')}", f"Python {platform.python_version()}",
         f"NumPy {np.__version__}",
@@ -100,7 +97,7 @@ def markdown(rows: Sequence[Row], images: Images, threads: int, plots: Mapping[s
     lines = [
         "# Fidelity of compressed networks",
         "",
-        f"Written by `{command}`",
+        f"Written by `{command('benchmarks/fidelity.py', sys.argv[1:])}`",
         f"on {datetime.date.today().isoformat()}: {cpu_name()}, {available_cores()} cores, {threads} threads, instruction set",
         f"{best_isa()}; {versions}.",
         "",
@@ -117,11 +114,6 @@ def markdown(rows: Sequence[Row], images: Images, threads: int, plots: Mapping[s
             lines += ["", f"### {title}", "", f"| {' | '.join(header)} |", "|---" * len(header) + "|"]
             lines += [f"| {' | '.join(row)} |" for row in body]
     return "\n".join(lines) + "\n"
-
-
-def _shown(arguments: Sequence[str]) -> list[str]:
-    """The command line without the folders outside of this one: where photographs lie on a machine is nobody's concern."""
-    return [re.sub(r"(^|=)\.{0,2}/.*/", r"\1", text) for text in arguments]
 
 
 _LABELLED = "They are read for accuracy before against after; no claim about the networks' accuracy is made."

@@ -26,19 +26,26 @@ def static_int8(subject: Subject, target: float) -> list[Solution]:
 
 
 def _quantized(subject: Subject, bits: int) -> Callable[[bool], Candidate]:
+    data = quantized(subject.path, subject.model.graph.inputs[0].name, subject.calibration, bits)
+    candidate = Candidate(data, len(data))
+    return lambda repaired: candidate
+
+
+def quantized(path: Path, name: str, calibration: Float32, bits: int = 8) -> bytes:
+    """The ONNX file for a dense one: calibrated image by image on the inputs called `name`, weights of so many bits."""
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     class Reader(CalibrationDataReader):
-        def __init__(self, name: str, inputs: Float32) -> None:
-            self.feeds: Iterator[dict[str, Float32]] = iter([{name: inputs[i : i + 1]} for i in range(len(inputs))])
+        def __init__(self) -> None:
+            self.feeds: Iterator[dict[str, Float32]] = iter([{name: image[None]} for image in calibration])
 
         def get_next(self) -> dict[str, Float32] | None:
             return next(self.feeds, None)
 
     with tempfile.TemporaryDirectory() as folder:
         prepared, result = Path(folder) / "prepared.onnx", Path(folder) / "int8.onnx"
-        model = onnx.load(subject.path)
+        model = onnx.load(path)
         if model.opset_import[0].version < _OPSET:
             model = onnx.version_converter.convert_version(model, _OPSET)
         onnx.save(model, prepared)
@@ -46,16 +53,14 @@ def _quantized(subject: Subject, bits: int) -> Callable[[bool], Candidate]:
         quantize_static(
             str(prepared),
             str(result),
-            Reader(subject.model.graph.inputs[0].name, subject.calibration),
+            Reader(),
             quant_format=QuantFormat.QDQ,
             per_channel=True,
             reduce_range=bits == 7,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
         )
-        data = result.read_bytes()
-    candidate = Candidate(data, len(data))
-    return lambda repaired: candidate
+        return result.read_bytes()
 
 
 def runner(model: bytes, threads: int) -> Callable[[Float32], Float32]:

@@ -32,7 +32,7 @@ from benchmarks.fidelity import Judge
 from benchmarks.fidelity_tables import Row, Table, tables
 from benchmarks.imagenet_networks import NETWORKS
 from benchmarks.images import Images, load_images
-from benchmarks.latency import best_isa, cpu_name
+from benchmarks.machine import best_isa, cpu_name
 from opq.budget import Budget
 from opq.cli.tables import format_table, progress
 from opq.problem import fixed_codebooks

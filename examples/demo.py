@@ -13,7 +13,7 @@ import numpy as np
 import onnxruntime
 
 import opq
-from opq.benchmark import Engine, measure, onnxruntime_engine
+from opq.benchmark import measure, opq_engine, peer
 from opq.cli.report_tables import layer_table, totals_lines
 from opq.cli.tables import format_table, progress
 from opq.threads import available_cores
@@ -52,12 +52,9 @@ def main() -> None:
 
     x = next(iter(images.values()))
 
-    def own() -> object:
-        fresh = opq.Session(path, threads=args.threads)
-        return lambda: fresh.run(None, {name: x})
-
     progress("timing")
-    timings = measure([Engine("opq", own), onnxruntime_engine(str(source), {name: x}, args.threads)], 5, 50)
+    dense_engine = peer("onnxruntime")(str(source), {name: x}, args.threads)
+    timings = measure([opq_engine(path, {name: x}, args.threads), dense_engine], 5, 50)
     table = [[t.engine, f"{t.median:.2f}", f"{t.p90:.2f}", f"{t.minimum:.2f}"] for t in timings]
     print(format_table([f"{args.threads} threads, batch 1", "median ms", "p90", "min"], table))
     sparsity = result.report["totals"]["sparsity"]

@@ -88,6 +88,10 @@ def test_run_writes_what_the_session_gives(folder):
         np.testing.assert_array_equal(arrays[session.get_outputs()[0].name], expected)
     rows = json.loads(run("run", folder / "net.opq", "--batch", 3, "--json", "--backend", "reference").stdout)["outputs"]
     assert rows[0]["shape"][0] == 3
+    run("run", folder / "net.opq", "--input", folder / "x.npy", "--output", folder / "y8.npy", "--precision", "int8")
+    [integer] = opq.Session(folder / "net.opq", precision="int8").run(None, {name: np.load(folder / "x.npy")})
+    np.testing.assert_array_equal(np.load(folder / "y8.npy"), integer)
+    assert not np.array_equal(integer, expected)
 
 
 def test_verify(folder):
@@ -97,16 +101,28 @@ def test_verify(folder):
     data = json.loads(run("verify", folder / "net.opq", "--onnx", folder / "net.onnx", "--json").stdout)
     assert data["passed"]
     assert all(node["bound_share"] <= 1 for node in data["nodes"])
+    assert [difference["what"] for difference in data["outputs"]] == ["compressed against dense"]
+    assert "int16 against float32, y: " in run("verify", folder / "net.opq", "--precision", "int16").stdout
+    data = json.loads(run("verify", folder / "net.opq", "--precision", "int8", "--json").stdout)
+    assert data["passed"]
+    assert [node["op"] for node in data["nodes"]] == ["Conv+Relu", "Conv+Relu", "Conv+Add", "Linear"]
+    assert data["outputs"][0]["largest"] > 0
 
 
 def test_bench(folder):
     pytest.importorskip("onnxruntime")
     arguments = ("bench", folder / "net.opq", "--threads", 2, "--against", "onnxruntime", "--runs", 5)
-    assert "median" in run(*arguments).stdout
-    data = json.loads(run(*arguments, "--json").stdout)
+    text = run(*arguments).stdout
+    for word in ("median", "p90", "p99", "peak MB", "GMAC/s", "opq float32 takes"):
+        assert word in text
+    data = json.loads(run(*arguments, "--json", "--precision", "int8").stdout)
+    assert data["precision"] == "int8"
+    assert [engine["engine"].split()[0] for engine in data["engines"]] == ["opq", "onnxruntime"]
     assert [engine["runs"] for engine in data["engines"]] == [5, 5]
     assert all(engine["median"] > 0 for engine in data["engines"])
-    assert data["profile"]
+    codes = opq.load(folder / "net.opq")["w2"].codes
+    [layer] = [layer for layer in data["layers"] if layer["name"].startswith("conv2")]
+    assert (layer["weights"], layer["nonzeros"]) == (codes.size, np.count_nonzero(codes))
 
 
 def test_export(folder):
@@ -162,6 +178,10 @@ def test_tensor_files_compress_too(folder):
         (["compress", "{}/net.onnx", "-o", "{}/z.opq", "--size", "9" * 400], "size"),
         (["verify", "{}/net.opq", "--onnx", "{}/net.opq"], "net.opq"),
         (["bench", "{}/net.opq", "--runs", "0"], "--runs"),
+        (
+            ["bench", "{}/net.opq", "--against", "onnxruntime,tflite"],
+            "'tflite' is unknown: expected onnxruntime, openvino, mnn",
+        ),
         (["export", "{}/net.opq", "-o", "{}/small.tflite"], ".tflite"),
     ],
 )
@@ -212,9 +232,9 @@ def test_onnx_weights_that_do_not_compress_name_the_file(tmp_path):
 
 def test_help_tells_the_defaults():
     for command, options in {
-        "run": ["--threads", "--backend", "--batch", "--seed", "--input"],
-        "verify": ["--threads", "--batch", "--seed", "--input"],
-        "bench": ["--threads", "--batch", "--seed", "--input", "--runs", "--warmup"],
+        "run": ["--threads", "--precision", "--backend", "--batch", "--seed", "--input"],
+        "verify": ["--threads", "--precision", "--batch", "--seed", "--input"],
+        "bench": ["--threads", "--precision", "--batch", "--seed", "--input", "--runs", "--warmup"],
     }.items():
         text = run(command, "--help").stdout
         entries = text[text.index("options:") : text.index("examples:")].split("\n  -")

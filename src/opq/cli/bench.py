@@ -1,34 +1,38 @@
-"""`opq bench`: latency, per-layer profile and memory, beside another engine in the same run."""
+"""`opq bench`: latency, per-layer times and memory, beside other engines in the same run."""
 
 from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Callable
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 from opq import _core
-from opq.benchmark import Engine, Run, measure, onnxruntime_engine
-from opq.cli.sources import add_input_options, load_inputs
+from opq.benchmark import PEERS, Engine, LayerTiming, Run, Timing, export_dense, layer_timings, measure, peer
+from opq.cli.sources import add_input_options, add_precision_option, load_inputs
 from opq.cli.tables import format_table, number, print_json, printable, progress, quiet, shape
 from opq.compressed import load
 from opq.errors import UnsupportedError
-from opq.onnx_export import export_onnx
 from opq.reference.container import read_container
 from opq.reference.graph_section import read_graph
 from opq.session import Session, argument, checked_inputs
 from opq.source import errors_named, read_source
 from opq.threads import checked_threads
 
+_PROFILED_RUNS = 20  # at most
+
 _EPILOG = """\
-The other engine runs the same weights as a plain dense ONNX model, in the same process, in turns with this one.
+Other engines run the same weights as a plain dense ONNX model in float32, in the same process, in turns with this one.
+GMAC/s counts the multiply-adds with nonzero weights alone. Peak memory is what loading and the first run add to the process;
+what an engine's package takes when it is imported is not in it.
 
 examples:
   opq bench net.opq
-  opq bench net.opq --threads 2 --against onnxruntime --json
+  opq bench net.opq --precision int8 --threads 2
+  opq bench net.opq --threads 2 --against onnxruntime,openvino,mnn --json
 """
 
 
@@ -36,14 +40,17 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     """Add this command."""
     parser = commands.add_parser(
         "bench",
-        help="measure latency, layer by layer and beside another engine",
+        help="measure latency, layer by layer and beside other engines",
         description="Measure the latency of a network.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("file", help=".opq file")
     add_input_options(parser)
-    parser.add_argument("--against", choices=["onnxruntime"], help="another engine to run beside")
+    add_precision_option(parser)
+    parser.add_argument(
+        "--against", metavar="ENGINES", default="", help=f"other engines to run beside, with commas between: {', '.join(PEERS)}"
+    )
     parser.add_argument("--runs", type=int, default=50, help="timed runs (default: %(default)s)")
     parser.add_argument("--warmup", type=int, default=5, help="runs before them (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
@@ -56,42 +63,40 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(f"--runs {args.runs} --warmup {args.warmup}: expected at least 1 and 0")
     say = quiet if args.json else progress
     threads = checked_threads(args.threads)
+    peers = [peer(name) for name in dict.fromkeys(name.strip() for name in args.against.split(",")) if name]
     inputs = _inputs(args)
     sessions: list[Session] = []
 
     def load_own() -> Run:
-        sessions.append(Session(args.file, threads=threads))
+        sessions.append(Session(args.file, threads=threads, precision=args.precision))
         return lambda: sessions[-1].run(None, inputs)
 
-    engines = [Engine("opq", load_own)]
+    engines = [Engine(f"opq {args.precision}", load_own)]
     with tempfile.TemporaryDirectory() as folder:
-        if args.against is not None:
+        if peers:
             say("exporting the dense model")
             path = str(Path(folder) / "dense.onnx")
             # In a process of its own: memory that it leaves free here would hide what the engines need.
-            _in_a_child(export_dense, args.file, path)
-            engines.append(onnxruntime_engine(path, inputs, threads))
+            with ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn")) as pool:
+                pool.submit(export_dense, args.file, {name: x.shape for name, x in inputs.items()}, path).result()
+            engines += [make(path, inputs, threads) for make in peers]
         say(f"timing {args.runs} runs on {threads} threads")
         timings = measure(engines, args.warmup, args.runs)
-    profile = sessions[-1].profile()
+    [session] = sessions
+    layers = _layers(args.file, session, inputs, min(args.runs, _PROFILED_RUNS))
     if args.json:
         print_json({
-            "threads": threads, "instruction_set": sessions[-1].instruction_set, "engines": [vars(t) for t in timings],
-            "inputs": {name: list(x.shape) for name, x in inputs.items()}, "profile": profile,
+            "threads": threads, "precision": args.precision, "instruction_set": session.instruction_set,
+            "inputs": {name: list(x.shape) for name, x in inputs.items()},
+            "engines": [vars(timing) for timing in timings], "layers": [vars(layer) for layer in layers],
         })  # fmt: skip
         return 0
-    print(_profile_table(profile), end="\n\n")
-    rows = [
-        [t.engine, *(f"{v:.2f}" for v in (t.median, t.p90, t.p99, t.minimum, t.first, t.init)),
-         "-" if t.peak_memory is None else f"{t.peak_memory / 1e6:.1f}"]
-        for t in timings
-    ]  # fmt: skip
-    header = ["engine", "median ms", "p90", "p99", "min", "first run", "init", "peak MB"]
-    print(format_table(header, rows))
+    print(_layer_table(layers), end="\n\n")
+    print(_engine_table(timings))
     sizes = ", ".join(f"{printable(name)} {shape(x.shape)}" for name, x in inputs.items())
-    print(f"\n{args.runs} runs, {threads} threads, {sessions[-1].instruction_set}, input {sizes}")
-    if len(timings) > 1:
-        print(f"opq takes {number(timings[0].median / timings[1].median)} of the time of {timings[1].engine}")
+    print(f"\n{args.runs} runs, {threads} threads, {session.instruction_set}, input {sizes}")
+    for other in timings[1:]:
+        print(f"{timings[0].engine} takes {number(timings[0].median / other.median)} of the time of {other.engine}")
     return 0
 
 
@@ -105,25 +110,33 @@ def _inputs(args: argparse.Namespace) -> dict[str, Any]:
     return checked_inputs(infos, load_inputs(args.input, [argument(i) for i in infos], args.batch, args.seed))
 
 
-def export_dense(source: str, target: str) -> None:
-    """Writes the network of an .opq file as a dense ONNX model."""
-    model = load(source)
+def _layers(path: str, session: Session, inputs: dict[str, Any], runs: int) -> list[LayerTiming]:
+    profiles = []
+    for _ in range(runs):
+        session.run(None, inputs)
+        profiles.append(session.profile())
+    model = load(path)
     assert model.graph is not None
-    export_onnx(model.graph, model.dense_tensors(), target)
+    return layer_timings(profiles, model.graph, model.tensors)
 
 
-def _in_a_child(function: Callable[[str, str], None], source: str, target: str) -> None:
-    with ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn")) as pool:
-        pool.submit(function, source, target).result()
-
-
-def _profile_table(profile: list[dict[str, Any]]) -> str:
-    total = sum(step["seconds"] for step in profile) or 1.0
+def _layer_table(layers: Sequence[LayerTiming]) -> str:
+    total = sum(layer.ms for layer in layers) or 1.0
     rows = [
         [
-            step["name"], step["op"], step["kernel"], shape(step["shape"]), f"{step['nonzeros']}" if step["nonzeros"] else "-",
-            f"{1000 * step['seconds']:.3f}", f"{100 * step['seconds'] / total:.1f}",
+            layer.name, layer.op, layer.kernel, shape(layer.shape),
+            "-" if layer.sparsity is None else f"{100 * layer.sparsity:.1f}",
+            f"{layer.ms:.3f}", f"{100 * layer.ms / total:.1f}", "-" if layer.gmacs is None else f"{layer.gmacs:.1f}",
         ]
-        for step in profile
+        for layer in layers
     ]  # fmt: skip
-    return format_table(["layer", "op", "kernel", "output", "nonzeros", "ms", "%"], rows, left=4)
+    return format_table(["layer", "op", "kernel", "output", "zeros %", "ms", "time %", "GMAC/s"], rows, left=4)
+
+
+def _engine_table(timings: Sequence[Timing]) -> str:
+    rows = [
+        [t.engine, *(f"{v:.2f}" for v in (t.median, t.p90, t.p99, t.minimum, t.first, t.init)),
+         "-" if t.peak_memory is None else f"{t.peak_memory / 1e6:.1f}"]
+        for t in timings
+    ]  # fmt: skip
+    return format_table(["engine", "median ms", "p90", "p99", "min", "first run", "init", "peak MB"], rows)

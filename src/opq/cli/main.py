@@ -17,7 +17,7 @@ examples:
   opq inspect net.opq
   opq run net.opq --input x.npy --output y.npy
   opq verify net.opq --onnx net.onnx
-  opq bench net.opq --threads 2 --against onnxruntime
+  opq bench net.opq --threads 2 --against onnxruntime,openvino
   opq export net.opq -o small.onnx
   opq pareto net.onnx -o curve.png --ratio 12
   opq plot net.opq -o layers.png

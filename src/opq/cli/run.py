@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from opq.atomic import write_atomically
-from opq.cli.sources import add_input_options, load_inputs
+from opq.cli.sources import add_input_options, add_precision_option, load_inputs
 from opq.cli.tables import print_json, printable, shape
 from opq.npz_io import save_npz
 from opq.session import Session
@@ -20,6 +20,7 @@ _EPILOG = """\
 examples:
   opq run net.opq --input x.npy --output y.npy
   opq run net.opq --input inputs.npz --output outputs.npz
+  opq run net.opq --precision int8 --input x.npy   # activations as integers
   opq run net.opq                                  # random input: shows the outputs' shapes and ranges
 """
 
@@ -35,6 +36,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     parser.add_argument("file", help=".opq file")
     add_input_options(parser)
+    add_precision_option(parser)
     parser.add_argument("--output", help=".npy (one output) or .npz file to write")
     parser.add_argument(
         "--backend", choices=["core", "reference"], default="core", help="compiled core or NumPy (default: %(default)s)"
@@ -45,7 +47,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(args: argparse.Namespace) -> int:
     """Run once, print a line per output, and write the arrays."""
-    session = Session(args.file, threads=args.threads, backend=args.backend)
+    session = Session(args.file, threads=args.threads, precision=args.precision, backend=args.backend)
     inputs = load_inputs(args.input, session.get_inputs(), args.batch, args.seed)
     names = [output.name for output in session.get_outputs()]
     results = dict(zip(names, session.run(None, inputs), strict=True))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,7 @@ import numpy.typing as npt
 from opq.model import Model
 from opq.npz_io import load_npz
 from opq.onnx_import import load_onnx
+from opq.precision import Precision
 from opq.safetensors_io import load_safetensors
 from opq.session import Argument
 
@@ -35,6 +36,14 @@ def add_input_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, help="threads; default: the available cores")
     parser.add_argument("--batch", type=int, default=1, help="batch size of random input (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="seed of random input (default: %(default)s)")
+
+
+def add_precision_option(parser: argparse.ArgumentParser) -> None:
+    """What a session holds activations in."""
+    parser.add_argument(
+        "--precision", choices=get_args(Precision), default="float32",
+        help="of the activations, see docs/integers.md (default: %(default)s)",
+    )  # fmt: skip
 
 
 def load_inputs(path: str | None, arguments: Sequence[Argument], batch: int, seed: int) -> dict[str, npt.NDArray[Any]]:

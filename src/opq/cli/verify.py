@@ -6,9 +6,10 @@ import argparse
 import math
 from typing import Any
 
-from opq.cli.sources import add_input_options, load_inputs
+from opq.cli.sources import add_input_options, add_precision_option, load_inputs
 from opq.cli.tables import format_table, number, print_json, printable, progress, quiet
 from opq.compressed import load
+from opq.integer_verification import verify_integers
 from opq.onnx_import import load_onnx
 from opq.session import Session
 from opq.threads import checked_threads
@@ -17,10 +18,12 @@ from opq.verification import OutputDifference, Verification, compare_outputs, ve
 _EPILOG = """\
 Every node of the compiled core is compared with the NumPy reference on the core's own inputs; "of bound" is the largest
 share that any element uses of the error bound, which follows from the number of terms: 1 or less passes. Exit status 1 if a
-node fails.
+node fails. With --precision int8 or int16 every compressed layer, with the activation behind it, must give the reference's
+bits; the outputs of this precision are then compared with those in float32.
 
 examples:
   opq verify net.opq
+  opq verify net.opq --precision int8
   opq verify net.opq --onnx net.onnx --input x.npy --batch 4
 """
 
@@ -37,6 +40,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("file", help=".opq file")
     parser.add_argument("--onnx", help="the dense network that was compressed: compares the outputs")
     add_input_options(parser)
+    add_precision_option(parser)
     parser.add_argument("--all", action="store_true", help="a line for every node, not one per operator")
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
     parser.set_defaults(run=run)
@@ -47,15 +51,20 @@ def run(args: argparse.Namespace) -> int:
     say = quiet if args.json else progress
     threads = checked_threads(args.threads)
     model = load(args.file)
-    session = Session(model, threads=threads)
+    session = Session(model, threads=threads, precision=args.precision)
     inputs = session.checked_inputs(load_inputs(args.input, session.get_inputs(), args.batch, args.seed))
-    result = verify(model, inputs, threads, say)
-    differences: list[OutputDifference] = []
+    names = [output.name for output in session.get_outputs()]
+    differences: dict[str, list[OutputDifference]] = {}
+    if args.precision == "float32":
+        result = verify(model, inputs, threads, say)
+    else:
+        result = verify_integers(model, inputs, args.precision, threads, say)
+        exact = Session(model, threads=threads).run(names, inputs)
+        differences[f"{args.precision} against float32"] = compare_outputs(names, exact, session.run(names, inputs))
     if args.onnx is not None:
         say(f"running {args.onnx} dense")
-        dense = Session(load_onnx(args.onnx), threads=threads)
-        names = [output.name for output in session.get_outputs()]
-        differences = compare_outputs(names, dense.run(names, inputs), session.run(names, inputs))
+        dense = Session(load_onnx(args.onnx), threads=threads).run(names, inputs)
+        differences["compressed against dense"] = compare_outputs(names, dense, session.run(names, inputs))
     if args.json:
         print_json(_plain(result, differences))
     else:
@@ -63,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
     return 0 if result.passed else 1
 
 
-def _lines(result: Verification, differences: list[OutputDifference], every_node: bool) -> list[str]:
+def _lines(result: Verification, differences: dict[str, list[OutputDifference]], every_node: bool) -> list[str]:
     groups: dict[str, list[Any]] = {}
     for node in result.nodes:
         groups.setdefault(f"{node.op}  {node.name}" if every_node else node.op, []).append(node)
@@ -75,17 +84,19 @@ def _lines(result: Verification, differences: list[OutputDifference], every_node
         for name, nodes in groups.items()
     ]  # fmt: skip
     lines = [format_table(["core against reference", "nodes", "elements", "largest error", "of bound", ""], rows)]
-    lines.append(f"fused and unfused runs: {'same bits' if result.same_bits else 'DIFFERENT BITS'}")
-    for d in differences:
-        agreement = "" if d.agreement is None else f", same largest element in {100 * d.agreement:.1f} % of rows"
-        lines.append(
-            f"compressed against dense, {printable(d.name)}: largest difference {number(d.largest)}, mean {number(d.mean)}, "
-            f"signal to noise {d.signal_to_noise:.1f} dB{agreement}"
-        )
+    if result.same_bits is not None:
+        lines.append(f"fused and unfused runs: {'same bits' if result.same_bits else 'DIFFERENT BITS'}")
+    for what, outputs in differences.items():
+        for d in outputs:
+            agreement = "" if d.agreement is None else f", same largest element in {100 * d.agreement:.1f} % of rows"
+            lines.append(
+                f"{what}, {printable(d.name)}: largest difference {number(d.largest)}, mean {number(d.mean)}, "
+                f"signal to noise {d.signal_to_noise:.1f} dB{agreement}"
+            )
     return lines
 
 
-def _plain(result: Verification, differences: list[OutputDifference]) -> dict[str, Any]:
+def _plain(result: Verification, differences: dict[str, list[OutputDifference]]) -> dict[str, Any]:
     """JSON has no infinity: null."""
 
     def finite(row: dict[str, Any]) -> dict[str, Any]:
@@ -95,5 +106,5 @@ def _plain(result: Verification, differences: list[OutputDifference]) -> dict[st
         "passed": result.passed,
         "same_bits": result.same_bits,
         "nodes": [finite(vars(node)) for node in result.nodes],
-        "outputs": [finite(vars(difference)) for difference in differences],
+        "outputs": [{"what": what, **finite(vars(d))} for what, outputs in differences.items() for d in outputs],
     }

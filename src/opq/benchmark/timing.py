@@ -1,17 +1,14 @@
-"""Timing a session, beside another engine in the same process and run."""
+"""Timing engines in turns, in one process."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[Any]
 Run = Callable[[], object]
 
 _REST = 0.2  # seconds
@@ -78,23 +75,6 @@ def _timing(name: str, init: float, first: float, samples: list[float], memory: 
         name, 1000.0 * init, 1000.0 * first, float(ms.min()), float(np.median(ms)), float(np.percentile(ms, 90)),
         float(np.percentile(ms, 99)), len(samples), memory,
     )  # fmt: skip
-
-
-def onnxruntime_engine(model: bytes | str, inputs: Mapping[str, Array], threads: int) -> Engine:
-    """ONNX Runtime on the same number of threads, CPU provider. Raises ImportError, saying what to install, without it."""
-    try:
-        import onnxruntime
-    except ImportError:
-        raise ImportError("--against onnxruntime needs it: pip install onnxruntime") from None
-
-    def load() -> Run:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        return lambda: session.run(None, dict(inputs))
-
-    return Engine(f"onnxruntime {onnxruntime.__version__} dense float32", load)
 
 
 def _memory(key: str) -> int | None:

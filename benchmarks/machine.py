@@ -1,0 +1,44 @@
+"""What a table must say of the machine that it was measured on, and of the command that made it."""
+
+from __future__ import annotations
+
+import platform
+import re
+import shlex
+from collections.abc import Iterable, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from opq import _core
+
+
+def cpu_name() -> str:
+    """The processor's model name."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def best_isa() -> str:
+    """The instruction set that the core uses here."""
+    return _core.supported_isas()[0]
+
+
+def versions(packages: Iterable[str]) -> str:
+    """Of Python, and of the packages that are installed."""
+    known = [f"Python {platform.python_version()}"]
+    for package in packages:
+        try:
+            known.append(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            continue
+    return ", ".join(known)
+
+
+def command(script: str, arguments: Sequence[str]) -> str:
+    """The command line without the folders outside of this one: where things lie on a machine is nobody's concern."""
+    return shlex.join(["python", script, *(re.sub(r"(^|=)\.{0,2}/.*/", r"\1", text) for text in arguments)])

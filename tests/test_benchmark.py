@@ -1,0 +1,82 @@
+"""What `opq bench` measures with: engines that compute the same, and layers told apart in a profile."""
+
+import sys
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+from networks import quantized
+
+import opq
+from opq.benchmark import PEERS, layer_timings, measure, opq_engine, peer
+from opq.graph import Graph, Node, ValueInfo
+
+pytest.importorskip("onnx")
+
+from small_onnx import INPUT_SHAPE, small_network_model
+
+INSTALLED = [name for name, package in PEERS.items() if find_spec(package)]
+
+
+@pytest.mark.parametrize("name", PEERS)
+def test_engines_compute_the_same(name, tmp_path):
+    if name not in INSTALLED:
+        pytest.skip(f"{PEERS[name]} is not installed")
+    import onnx
+
+    model = small_network_model()
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = INPUT_SHAPE[0]
+    onnx.save(model, str(tmp_path / "net.onnx"))
+    inputs = {"x": np.random.default_rng(0).normal(size=INPUT_SHAPE).astype(np.float32)}
+    [expected] = opq.Session(opq.load_onnx(model)).run(None, inputs)
+    outputs = peer(name)(str(tmp_path / "net.onnx"), inputs, 2).load()()
+    np.testing.assert_allclose(outputs[0], expected, rtol=1e-3, atol=1e-4)
+
+
+def test_an_engine_that_is_not_installed_names_its_package(monkeypatch):
+    monkeypatch.delitem(sys.modules, "opq.benchmark.mnn_engine", raising=False)
+    monkeypatch.setitem(sys.modules, "MNN", None)
+    with pytest.raises(ImportError, match="measuring mnn needs its package: pip install MNN"):
+        peer("mnn")
+    with pytest.raises(ValueError, match="'tflite' is unknown: expected onnxruntime"):
+        peer("tflite")
+
+
+def test_engines_of_every_precision_are_measured_in_turns():
+    rng = np.random.default_rng(0)
+    graph = Graph(
+        (ValueInfo("x", "float32", (2, 8)),), (ValueInfo("y", "float32", (2, 4)),), (Node("Linear", "n", ("x", "w"), ("y",)),)
+    )
+    model = opq.CompressedModel(graph, {"w": quantized(rng, (4, 8), 3, 0.5)})
+    inputs = {"x": rng.normal(size=(2, 8)).astype(np.float32)}
+    engines = [opq_engine(model, inputs, 1, precision) for precision in ("float32", "int16", "int8")]
+    timings = measure(engines, 1, 3)
+    assert [(t.engine, t.runs) for t in timings] == [("opq float32", 3), ("opq int16", 3), ("opq int8", 3)]
+    assert all(t.minimum <= t.median <= t.p90 <= t.p99 for t in timings)
+
+
+def test_layers_and_their_multiply_adds():
+    rng = np.random.default_rng(0)
+    nodes = (
+        Node("Conv", "a", ("x", "wa"), ("p",)),
+        Node("Conv", "a+b", ("p", "wb"), ("q",)),
+        Node("Softmax", "s", ("q",), ("y",)),
+    )
+    tensors = {"wa": quantized(rng, (8, 3, 3, 3), 3, 0.5), "wb": quantized(rng, (4, 8, 1, 1), 3, 0.5)}
+    first = {"op": "Conv+Relu", "kernel": "sparse", "shape": (2, 8, 10, 5), "nonzeros": 100}
+    second = {"op": "Conv", "kernel": "sparse", "shape": (2, 4, 10, 5), "nonzeros": 16}
+    last = {"op": "Softmax", "kernel": "", "shape": (2, 4, 10, 5), "nonzeros": 0}
+    profiles = [
+        [
+            {**first, "name": "a+relu", "seconds": t},
+            {**second, "name": "a+b", "seconds": t},
+            {**last, "name": "s", "seconds": 0.0},
+        ]
+        for t in (1e-3, 9e-3, 2e-3)
+    ]
+    a, b, s = layer_timings(profiles, Graph((), (), nodes), tensors)
+    assert (a.weights, a.ms) == (216, 2.0)
+    assert a.sparsity == 1 - 100 / 216
+    assert a.gmacs == pytest.approx(100 * (2 * 10 * 5) / 2e-3 / 1e9)
+    assert (b.weights, b.sparsity) == (32, 0.5)
+    assert (s.weights, s.sparsity, s.gmacs) == (0, None, None)
