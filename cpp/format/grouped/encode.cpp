@@ -163,6 +163,19 @@ void append_varint(std::vector<uint8_t>& bytes, std::size_t value) {
   bytes.push_back(static_cast<uint8_t>(value));
 }
 
+void check_layout(std::size_t count, CodeLayout layout) {
+  if (count < 1 || count > uint64_t{1} << 32) {
+    throw Error(ErrorCode::kInput, "a grouped stream holds 1 to 2^32 codes, not " + std::to_string(count));
+  }
+  const bool kernels = layout.kernel != 0;
+  if (layout.row_length < 1 || layout.row_length > kChunkCodes ||
+      (kernels &&
+       (layout.kernel < kMinKernel || layout.kernel > kMaxGroup || layout.row_length % layout.kernel != 0))) {
+    throw Error(ErrorCode::kInput, "rows of " + std::to_string(layout.row_length) + " codes with kernels of " +
+                                       std::to_string(layout.kernel) + " are no layout of a grouped stream");
+  }
+}
+
 }  // namespace
 }  // namespace grouped
 
@@ -191,16 +204,7 @@ CodeLayout code_layout(const std::vector<uint64_t>& shape) {
 std::vector<uint8_t> encode_grouped(const void* codes, CodeType type, std::size_t count, CodeLayout layout,
                                     const Parallel& parallel) {
   using namespace grouped;
-  if (count < 1 || count > uint64_t{1} << 32) {
-    throw Error(ErrorCode::kInput, "a grouped stream holds 1 to 2^32 codes, not " + std::to_string(count));
-  }
-  const bool kernels = layout.kernel != 0;
-  if (layout.row_length < 1 || layout.row_length > kChunkCodes ||
-      (kernels &&
-       (layout.kernel < kMinKernel || layout.kernel > kMaxGroup || layout.row_length % layout.kernel != 0))) {
-    throw Error(ErrorCode::kInput, "rows of " + std::to_string(layout.row_length) + " codes with kernels of " +
-                                       std::to_string(layout.kernel) + " are no layout of a grouped stream");
-  }
+  check_layout(count, layout);
   const Source source{codes, type, count};
   const Parameters p = fit(source, layout, parallel);
   const Tables tables(p);
@@ -225,6 +229,12 @@ std::vector<uint8_t> encode_grouped(const void* codes, CodeType type, std::size_
   for (std::size_t i = 0; i + 1 < chunks.size(); ++i) append_varint(stream, chunks[i].size());
   for (const auto& chunk : chunks) stream.insert(stream.end(), chunk.begin(), chunk.end());
   return stream;
+}
+
+double estimate_grouped(const void* codes, CodeType type, std::size_t count, CodeLayout layout,
+                        const Parallel& parallel) {
+  grouped::check_layout(count, layout);
+  return static_cast<double>(grouped::estimated_cost({codes, type, count}, layout, parallel)) / (65536.0 * 8.0);
 }
 
 }  // namespace opq

@@ -34,6 +34,8 @@ struct Fitted {
   int64_t cost;  // of all but masks and signs
   Choice choice;
   Parameters parameters;
+  int64_t even_masks;  // the cost of the masks where those of one count are equally likely
+  int64_t extra_bits;  // of the magnitudes, which no choice changes
 };
 
 // symbols[size]: 0 for a zero, else 1 + the token of its magnitude. Returns the largest magnitude.
@@ -89,6 +91,18 @@ class Fit {
     if (p.kernel != 0) fit_masks(p);
     fit_signs(p);
     return p;
+  }
+
+  // About the cost of the stream: that of the better of two fits, with scales of the rows alone and along both axes.
+  int64_t estimate() {
+    const bool rows = start_.rows() <= kMostScales;
+    Fitted fitted = fit({rows, false});
+    if (Fitted both = fit({rows, true}); both.cost < fitted.cost) fitted = std::move(both);
+    Parameters p = std::move(fitted.parameters);
+    const int64_t magnitudes = fitted.cost - parameter_cost(p) + fitted.extra_bits;
+    const int64_t masks = p.kernel != 0 ? fit_masks(p) : fitted.even_masks;
+    const int64_t signs = fit_signs(p);
+    return magnitudes + masks + signs + parameter_cost(p);
   }
 
  private:
@@ -173,7 +187,14 @@ class Fit {
     };
     p.dispersion = argmin(kDispersions, count_cost);
     const int64_t counts = count_cost(p.dispersion);
-    if (tokens_ < 2) return {counts + parameter_cost(p), choice, std::move(p)};
+    int64_t even_masks = 0, extra = 0;
+    for (int b = histogram.first; b <= histogram.last; ++b) {
+      for (int c = 0; c <= p.group(); ++c) {
+        even_masks += histogram.groups(b, c) * log2_cost(static_cast<uint32_t>(masks(p.group(), c).size()));
+        for (int t = kDirectTokens; t < tokens_; ++t) extra += histogram.tokens(b, c)[t] * extra_bits(t) * kBit;
+      }
+    }
+    if (tokens_ < 2) return {counts + parameter_cost(p), choice, std::move(p), even_masks, extra};
 
     std::optional<Fitted> best;
     for (const int density_classes : {1, 3, 5}) {
@@ -184,7 +205,7 @@ class Fit {
         option.boundaries = *boundaries;
         option.count_classes = count_classes;
         const int64_t total = counts + fit_hazards(histogram, option) + parameter_cost(option);
-        if (!best || total < best->cost) best = Fitted{total, choice, std::move(option)};
+        if (!best || total < best->cost) best = Fitted{total, choice, std::move(option), even_masks, extra};
       }
     }
     return std::move(*best);
@@ -297,10 +318,10 @@ class Fit {
     return total;
   }
 
-  // Weights of the masks where they gain more than they cost.
+  // Weights of the masks where they gain more than they cost. Returns what the masks cost.
   // A mask that occurs n times among N of P patterns is taken as Poisson: -n log2 x + N / P x log2(e) bits for weight
   // x.
-  void fit_masks(Parameters& p) {
+  int64_t fit_masks(Parameters& p) {
     std::vector<int64_t> seen;
     count_masks(p, seen, signs_seen_);
     Parameters option = p;
@@ -320,16 +341,19 @@ class Fit {
             kLargestWeight);
       }
     }
-    if (mask_cost(seen, option) + parameter_cost(option) < mask_cost(seen, p) + parameter_cost(p))
-      p = std::move(option);
+    const int64_t with = mask_cost(seen, option), without = mask_cost(seen, p);
+    if (with + parameter_cost(option) >= without + parameter_cost(p)) return without;
+    p = std::move(option);
+    return with;
   }
 
-  void fit_signs(Parameters& p) const {
+  // Returns what the signs cost.
+  int64_t fit_signs(Parameters& p) const {
     Parameters best = p;
-    int64_t least = static_cast<int64_t>(nonzeros_) * kBit + parameter_cost(p);
+    int64_t cost_of_best = static_cast<int64_t>(nonzeros_) * kBit, least = cost_of_best + parameter_cost(p);
     const auto consider = [&](Parameters& option, int64_t bits) {
-      bits += parameter_cost(option);
-      if (bits < least) least = bits, best = std::move(option);
+      const int64_t total = bits + parameter_cost(option);
+      if (total < least) least = total, cost_of_best = bits, best = std::move(option);
     };
     Parameters columns = p;
     columns.sign_mode = SignMode::kColumn;
@@ -366,6 +390,7 @@ class Fit {
       consider(kernels, bits);
     }
     p = std::move(best);
+    return cost_of_best;
   }
 
   const Source& source_;
@@ -383,6 +408,10 @@ class Fit {
 
 Parameters fit(const Source& source, CodeLayout layout, const Parallel& parallel) {
   return Fit(source, layout, parallel).best();
+}
+
+int64_t estimated_cost(const Source& source, CodeLayout layout, const Parallel& parallel) {
+  return Fit(source, layout, parallel).estimate();
 }
 
 }  // namespace opq::grouped
