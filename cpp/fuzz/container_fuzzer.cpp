@@ -1,4 +1,5 @@
-// Sections, tensor directory, graph and ranges of a file: everything that is read before memory is taken for the weights.
+// Sections, tensor directory, graph and ranges of a file: everything that is read before memory is taken for the
+// weights.
 #include <cstddef>
 #include <cstdint>
 

@@ -115,7 +115,7 @@ def fit(problem: Problem, search: BytesProblem, target: float) -> CompressedMode
     model: CompressedModel | None = None
     best = b""  # the largest file so far that fits
     besides = problem.bytes_besides()
-    guess, predicted, quantized = _first_codes(problem, search, target - besides)
+    guess, predicted, quantized = _first_codes(problem, search, target, besides)
     points: list[tuple[float, float]] = []  # log lambda, log bytes
     for encoding in range(1, _ENCODINGS + 1):
         if encoding > 1:
@@ -148,23 +148,25 @@ def fit(problem: Problem, search: BytesProblem, target: float) -> CompressedMode
 
 
 def _first_codes(
-    problem: Problem, search: BytesProblem, target: float
+    problem: Problem, search: BytesProblem, target: float, besides: float
 ) -> tuple[float, Array, dict[str, QuantizedTensor] | None]:
-    """(log lambda, the bytes of every layer as they were predicted, the codes) for `target` bytes of codes and scales.
+    """(log lambda, the bytes of every layer as they were predicted, the codes) for a file of `target` bytes.
 
     The rate model's prediction is off by up to 10 %. The codes that it leads to are not encoded: what the coder would need for
     them is estimated, which tells how to correct the prediction, and is exact enough to know codes that are worth a file.
     """
     guess = math.nan
-    for _ in range(_ESTIMATES):
-        before, guess = guess, search.nearest(_AIM * target)
+    for estimate in range(1, _ESTIMATES + 1):
+        before, guess = guess, search.nearest(_AIM * target - besides)
         if guess == before:  # an end of the range
             break
         predicted, quantized = search.layer_bytes(guess), None
         quantized = problem.quantize(search.allocate(guess))
         estimated = [estimated_bytes(tensor) for tensor in quantized.values()]
         search.correct(guess, estimated)
-        if abs(sum(estimated) / target - _AIM) <= _CLOSE:
+        size = sum(estimated) + besides
+        problem.say(f"estimate {estimate}: {size:,.0f} bytes, {100.0 * size / target:.1f} % of the target")
+        if abs(size / target - _AIM) <= _CLOSE:
             break
     return guess, predicted, quantized
 

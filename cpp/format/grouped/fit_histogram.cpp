@@ -32,7 +32,7 @@ void Histogram::add(const Histogram& other) {
 Histogram histogram_of(const std::vector<uint8_t>& symbols, int tokens, const Parameters& p, const Parallel& parallel) {
   const std::vector<uint32_t> places = p.places();
   const std::vector<int32_t> group_scale = p.group_scale(places);
-  const auto [first, last] = p.bucket_range(group_scale);
+  const std::pair<int, int> buckets = p.bucket_range(group_scale);
   const bool in_order = std::is_sorted(places.begin(), places.end());
   const CountGroups count = kCountGroups[p.group() - kMinKernel];
   struct Thread {
@@ -42,7 +42,7 @@ Histogram histogram_of(const std::vector<uint8_t>& symbols, int tokens, const Pa
   std::vector<std::optional<Thread>> threads(static_cast<std::size_t>(parallel.threads));
   parallel.run(static_cast<int>(p.chunks()), [&](int chunk, int thread) {
     std::optional<Thread>& here = threads[thread];
-    if (!here) here.emplace(Histogram(first, last, tokens), std::vector<uint8_t>(places.size()));
+    if (!here) here.emplace(Thread{Histogram(buckets, tokens), std::vector<uint8_t>(places.size())});
     const uint64_t begin = chunk * p.rows_per_chunk(), end = std::min(begin + p.rows_per_chunk(), p.rows());
     for (uint64_t row = begin; row < end; ++row) {
       const uint8_t* from = symbols.data() + row * p.row_length;
@@ -55,7 +55,7 @@ Histogram histogram_of(const std::vector<uint8_t>& symbols, int tokens, const Pa
       count(here->row.data(), group_scale.data(), group_scale.size(), p, scale, here->histogram);
     }
   });
-  Histogram result(first, last, tokens);
+  Histogram result(buckets, tokens);
   for (const auto& thread : threads) {
     if (thread) result.add(thread->histogram);
   }

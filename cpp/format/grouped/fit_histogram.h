@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "format/grouped/parameters.h"
@@ -15,13 +16,13 @@ namespace opq::grouped {
 // its codes to count.
 class Histogram {
  public:
-  Histogram(int first_bucket, int last_bucket, int tokens)
-      : first(first_bucket), last(last_bucket), tokens_(static_cast<std::size_t>(tokens)) {
+  Histogram(std::pair<int, int> buckets, int tokens)
+      : first(buckets.first), last(buckets.second), tokens_(static_cast<std::size_t>(tokens)) {
     cells_.resize(static_cast<std::size_t>(last - first + 1) * (kMaxGroup + 1) * (tokens_ + 1));
   }
 
-  // [tokens + 1]: how often each symbol (`symbols_of`) occurs in the groups of a bucket that have this many nonzeros;
-  // in place of zeros, the groups are counted.
+  // [tokens + 1] of the groups of a bucket that have this many nonzeros: how many groups, then how often each token
+  // occurs in them.
   int64_t* at(int bucket, int nonzeros) { return cells_.data() + place(bucket, nonzeros); }
   const int64_t* at(int bucket, int nonzeros) const { return cells_.data() + place(bucket, nonzeros); }
   int64_t groups(int bucket, int nonzeros) const { return at(bucket, nonzeros)[0]; }
