@@ -175,6 +175,8 @@ def test_bad_tensors_are_named():
 def test_progress_is_told():
     lines = []
     opq.compress(mapping(), ratio=8, progress=lines.append)
+    stages = [line.split()[0] for line in lines]
+    assert stages == ["measuring", *["estimate"] * (len(lines) - 2), "encoding"], "estimates save all files but one"
     assert len(lines) >= 3
 
 

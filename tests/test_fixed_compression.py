@@ -1,6 +1,7 @@
 """Masks and codebooks fixed: projection, gradient, and the file of weights that were trained."""
 
 import dataclasses
+import inspect
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from test_repair import trained as network_with_batch_norm
 import opq
 from opq.fixed_layer import FixedLayer
 from opq.quantization import QuantizedTensor
+from opq.settings import Settings
 
 finite = st.floats(-1e6, 1e6, width=32)
 
@@ -154,6 +156,30 @@ def test_nothing_is_repaired():
     assert {layer["repair"] for layer in second.report["layers"]} == {None}
 
 
+BESIDE_FIXED = {
+    "ratio": 3, "size": "2kB", "sparsity": 0.5, "macs": 0.5, "bits": 4, "mean_bits": 4.0, "weighting": "one",
+    "distribution": "laplace", "layer_weight": {"fc": 2.0}, "skip": ["fc"], "channel_scale": "rms", "rounding": "nearest",
+    "repair": False,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BESIDE_FIXED)
+def test_what_fixed_leaves_no_choice_of_is_an_error(name):
+    weights, allocation = layer_weights()
+    fixed = opq.FixedCompression(weights, allocation)
+    with pytest.raises(ValueError, match=f"fixed has decided masks and codebooks: leave out {name}$"):
+        opq.compress(weights, fixed=fixed, **{name: BESIDE_FIXED[name]})
+    opq.compress(weights, fixed=fixed, layer_weight={}, skip=[])
+
+
+def test_settings_are_the_keywords_of_compress():
+    keywords = inspect.signature(opq.compress).parameters
+    settings = {field.name: field.default for field in dataclasses.fields(Settings)}
+    assert settings == {name: keywords[name].default for name in settings}
+    assert keywords.keys() - settings.keys() == {"model", "fixed", "weights", "progress"}
+    assert settings.keys() == BESIDE_FIXED.keys() | {"dense", "calibration"}
+
+
 def test_errors_name_the_layer(tmp_path):
     weights, allocation = layer_weights()
     fixed = opq.FixedCompression(weights, allocation)
@@ -165,8 +191,6 @@ def test_errors_name_the_layer(tmp_path):
         (lambda: fixed.project("fc", weights["fc"] * np.nan), r"layer 'fc': weight \(0, 0\) is nan"),
         (lambda: fixed.gradient("fc", weights["fc"], [1.0]), "layer 'fc': the gradient has shape"),
         (lambda: opq.FixedCompression.of(weights), "nothing to fix"),
-        (lambda: opq.compress(weights, fixed=fixed, ratio=3), "leave out ratio"),
-        (lambda: opq.compress(weights, fixed=fixed, skip=["fc"]), "leave out skip"),
         (lambda: opq.compress(weights, ratio=3, weights=weights), "give fixed as well"),
         (lambda: opq.compress(weights, fixed=fixed, weights={"x": 1.0}), "weights names 'x'"),
         (lambda: opq.compress(weights, fixed=fixed, weights={"fc": 1.0}), r"weights of 'fc' have shape \(\)"),

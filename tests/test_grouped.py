@@ -10,6 +10,7 @@ import opq
 from opq import _core
 from opq.reference.grouped import fit, magnitudes, signs, tables
 from opq.reference.grouped.binary_coder import Decoder, Encoder, Probability
+from opq.reference.grouped.fit import estimate
 from opq.reference.grouped.parameters import decode_parameters, encode_parameters
 from opq.reference.grouped.stream import decode_grouped, encode_grouped, layout
 
@@ -48,6 +49,22 @@ def test_both_write_the_same_bytes_and_read_them_back(shape, dtype, kind, seed):
     assert data == _core.encode_integers(values, 1)
     np.testing.assert_array_equal(reference_decode(data, values.size, dtype), values.ravel())
     np.testing.assert_array_equal(_core.decode_integers(data, values.size, np.dtype(dtype), 1), values.ravel())
+
+
+@settings(max_examples=30)
+@given(SHAPES, st.sampled_from(["any", "laplace"]), st.integers(0, 2**32))
+def test_both_estimate_the_same_length(shape, kind, seed):
+    values = weights(np.random.default_rng(seed), shape, np.int8, kind)
+    assert estimate(values.ravel().astype(np.int64), *layout(shape)) == _core.estimate_codes(values, 1)
+
+
+@pytest.mark.parametrize("shape", [(300, 500), (200, 30, 3, 3), (64, 501)])
+@pytest.mark.parametrize("size", [0.5, 3.0, 60.0])
+def test_the_estimate_is_close_to_the_length(shape, size):
+    rng = np.random.default_rng(3)
+    values = np.exp(rng.normal(size=(shape[0],) + (1,) * (len(shape) - 1))) * rng.laplace(size=shape) * size
+    codes = np.clip(np.rint(values), -127, 127).astype(np.int8)
+    assert 0.995 < _core.estimate_codes(codes, 1) / len(_core.encode_integers(codes, 1)) < 1.02
 
 
 @pytest.mark.parametrize("shape", [(700, 900), (2000, 30, 3, 3), (1 << 19,), (3, 300_000), (70_000, 5)])

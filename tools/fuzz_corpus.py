@@ -1,4 +1,5 @@
-"""Writes what fuzzing starts from: files of every operator, random graphs, a compressed ONNX network; code streams.
+"""Writes what fuzzing starts from: files of every operator, random graphs, ranges of activations, a compressed ONNX network;
+code streams.
 
 PYTHONPATH=tests python tools/fuzz_corpus.py build/fuzz/corpus
 """
@@ -9,6 +10,7 @@ import itertools
 import struct
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +23,7 @@ from opq import _core
 from opq.compressed import CompressedModel
 from opq.graph import Attribute, Dimension, Graph, Node, ValueInfo
 from opq.reference.container import read_container, write_container
+from opq.reference.ranges_section import rounded_range
 from opq.reference.ranks import infer_rank
 
 CODECS = ("packed", "rans0", "grouped")  # in the order of codec_input.h
@@ -168,6 +171,14 @@ def drawn_networks(count: int) -> list[CompressedModel]:
     return models
 
 
+def with_ranges(model: CompressedModel, every: int) -> CompressedModel:
+    """With a range for every n-th value: the ends are 0, tiny, or large, as well as usual."""
+    assert model.graph is not None
+    names = [value.name for value in model.graph.inputs] + [node.outputs[0] for node in model.graph.nodes]
+    ends = itertools.cycle([(-1.0, 1.0), (0.0, 6.0), (-2.5, 0.0), (-1e-40, 1e-40), (0.0, 3e38)])
+    return replace(model, ranges={name: rounded_range(*next(ends)) for name in names[::every]})
+
+
 def stripped(model: CompressedModel) -> bytes:
     """The file without its report, which the core does not read."""
     sections = {kind: bytes(content) for kind, content in read_container(model.to_bytes()).items()}
@@ -197,6 +208,7 @@ def codec_inputs() -> Iterator[tuple[str, bytes]]:
 def main(folder: Path) -> None:
     """Write all corpora: one folder per target."""
     models = [small_network(), *operator_networks(), *convolutions(), *tangles(60), *drawn_networks(60)]
+    models += [with_ranges(model, every) for model in (small_network(), *drawn_networks(10)) for every in (1, 2)]
     models.append(opq.compress(opq.load_onnx(small_network_model()), ratio=20))
     files = [stripped(model) for model in models] + [small_network().to_bytes()]
     inputs = [(target, file) for target in ("container", "network") for file in files] + list(codec_inputs())

@@ -190,6 +190,15 @@ py::bytes encode(const py::array& codes, int levels, const std::string& codec_na
   return to_bytes(stream);
 }
 
+double estimate(const py::array& codes, int threads) {
+  const int8_t* data = checked_data<int8_t>(codes, static_cast<int>(codes.ndim()), "codes");
+  const std::size_t count = static_cast<std::size_t>(codes.size());
+  const CodeLayout layout = layout_of(codes);
+  const py::gil_scoped_release release;
+  Threads pool(threads, count);
+  return estimate_grouped(data, CodeType::kInt8, count, layout, pool.parallel());
+}
+
 py::array decode(const py::object& data, int64_t count, int levels, const std::string& codec_name, int threads) {
   const Codec codec = code_codec(codec_name);
   const ByteView view(data);
@@ -335,6 +344,7 @@ PYBIND11_MODULE(_core, module, py::mod_gil_not_used()) {
       .def_property_readonly("packed_bytes", &Matrix::packed_bytes);
 
   module.def("encode_codes", &encode, py::arg("codes"), py::arg("levels"), py::arg("codec"), py::arg("threads") = 1);
+  module.def("estimate_codes", &estimate, py::arg("codes"), py::arg("threads"));
   module.def("decode_codes", &decode, py::arg("data"), py::arg("count"), py::arg("levels"), py::arg("codec"),
              py::arg("threads") = 1);
   module.def("encode_integers", &encode_integers, py::arg("values"), py::arg("threads"));

@@ -207,15 +207,16 @@ class IntegerLinearLayer final : public IntegerLayer {
       floats[i] = static_cast<float>(sums[i]);
       scale[i] = (e.scale ? e.scale[first + i] : 1.0f) * grid.scale;
     }
-    const auto* residual = reinterpret_cast<const float*>(e.residual) + offset;
+    const float* residual = nullptr;
     if (e.residual && e.residual_grid) {
       dequantize(reinterpret_cast<const T*>(e.residual) + offset, *e.residual_grid, added, static_cast<std::size_t>(n),
                  kernels);
       residual = added;
+    } else if (e.residual) {
+      residual = reinterpret_cast<const float*>(e.residual) + offset;
     }
     float* y = e.y_grid ? values : reinterpret_cast<float*>(e.y) + offset;
-    kernels.finish_columns(floats, scale, e.bias ? e.bias + first : nullptr, e.residual ? residual : nullptr, e.act, y,
-                           static_cast<int>(n));
+    kernels.finish_columns(floats, scale, e.bias ? e.bias + first : nullptr, residual, e.act, y, static_cast<int>(n));
     if (e.y_grid) quantize(values, *e.y_grid, reinterpret_cast<T*>(e.y) + offset, static_cast<std::size_t>(n), kernels);
   }
 

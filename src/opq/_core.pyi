@@ -102,6 +102,9 @@ def encode_codes(codes: npt.NDArray[np.int8], levels: int, codec: str, threads: 
 def decode_codes(data: Buffer, count: int, levels: int, codec: str, threads: int = 1) -> npt.NDArray[np.int8]:
     """The `count` codes of a code stream, int8 [count]."""
 
+def estimate_codes(codes: npt.NDArray[np.int8], threads: int) -> float:
+    """About the bytes of the grouped stream of codes, for a small part of the time that encoding takes."""
+
 def encode_integers(values: npt.NDArray[np.integer], threads: int) -> bytes:
     """The grouped stream of an int8, int16, int32, uint8 or uint16 array, 1 to 2^32 values in C order."""
 

@@ -18,7 +18,6 @@ import numpy as np
 import numpy.typing as npt
 
 from opq import _core
-from opq.quantization import QuantizedTensor
 from opq.reference.grouped.stream import layout
 from opq.threads import checked_threads
 
@@ -52,12 +51,6 @@ def code_bits(codes: npt.NDArray[np.int8], group: int, levels: int) -> CodeBits:
     count, level = _information(counts) + places, _information(sizes) + 1.0
     seen = counts > 0, sizes > 0
     return CodeBits(count, level, float(counts[seen[0]] @ count[seen[0]] + sizes[seen[1]] @ level[seen[1]]))
-
-
-def counted_bytes(tensor: QuantizedTensor) -> float:
-    """About the bytes of a tensor in a file: of its codes, as counted, and 2 per channel scale."""
-    scales = 0 if tensor.scale is None else tensor.scale.size
-    return code_bits(tensor.codes, group_size(tensor.shape), tensor.levels).total / 8.0 + 2.0 * scales
 
 
 def _information(counts: npt.NDArray[np.int64]) -> _Array:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from opq.activation_ranges import Calibration, ranges_from_data, ranges_from_moments
-from opq.budget import Budget, Size, parse_budget
+from opq.budget import Budget, Size
 from opq.compressed import CompressedModel
 from opq.costs import output_pixels
 from opq.errors import UnsupportedError
@@ -27,8 +27,9 @@ from opq.reference.checking import check
 from opq.reference.ranges_section import Range
 from opq.reference.tensor_section import Tensor
 from opq.repair import Repairs
-from opq.rounding import DenseTensors, check_dense, round_dense
+from opq.rounding import DenseTensors, round_dense
 from opq.sensitivity import sensitivities
+from opq.settings import Settings
 from opq.statistics import measure
 from opq.weighting import Weighting, check_weighting
 from opq.weights import as_weights
@@ -86,7 +87,8 @@ def compress(
                     activations are taken: what sessions of precision "int8" and "int16" hold them on (docs/integers.md).
                     Without it they follow from BatchNorm's statistics, as far as the network has them
     fixed           instead of a budget: masks and codebooks that were decided before (docs/finetuning.md). The model's weights
-                    take the nearest codewords; nothing is repaired, as scales and biases have been trained with the codes
+                    take the nearest codewords; nothing is repaired, as scales and biases have been trained with the codes. Of
+                    the settings above only dense and calibration may be given beside it
     weights         with `fixed`: trained tensors by name, in place of those of the model
     progress        called with a line of text at every stage
 
@@ -99,12 +101,13 @@ def compress(
     where the size of the images is not known.
     """
     say = progress if progress is not None else lambda line: None
+    settings = Settings(
+        ratio=ratio, size=size, sparsity=sparsity, macs=macs, bits=bits, mean_bits=mean_bits, weighting=weighting,
+        distribution=distribution, layer_weight=layer_weight or None, skip=tuple(skip), channel_scale=channel_scale,
+        dense=dense, rounding=rounding, repair=repair, calibration=calibration,
+    )  # fmt: skip
     if fixed is not None:
-        decided = {"ratio": ratio, "size": size, "sparsity": sparsity, "macs": macs, "bits": bits, "mean_bits": mean_bits}
-        needless = next((word for word, value in decided.items() if value is not None), "skip" if skip else None)
-        if needless is not None:
-            raise ValueError(f"fixed has decided masks and codebooks: leave out {needless}")
-        check_dense(dense)
+        settings.check_fixed()
         result = fine_tuned(*_contents(model), fixed, {} if weights is None else weights, dense)
         trained = replace(model, tensors=result.dense_tensors()) if isinstance(model, Model) else model
         result = replace(result, ranges=_ranges(trained, calibration, say))
@@ -113,11 +116,7 @@ def compress(
         return result
     if weights is not None:
         raise ValueError("weights are trained tensors for masks and codebooks that are fixed: give fixed as well")
-    problem, budget = set_up(
-        model, ratio=ratio, size=size, sparsity=sparsity, macs=macs, bits=bits, mean_bits=mean_bits, skip=skip,
-        channel_scale=channel_scale, distribution=distribution, dense=dense, rounding=rounding, repair=repair,
-        calibration=calibration, progress=say,
-    )  # fmt: skip
+    problem, budget = set_up(model, settings, say)
     factors = dict(layer_weight or {})
     names = [layer.name for layer in problem.layers]
     if weighting == "sensitivity":
@@ -145,69 +144,37 @@ def compress(
     return result
 
 
-def set_up(
-    model: Model | Mapping[str, npt.ArrayLike],
-    *,
-    ratio: float | None = None,
-    size: Size | None = None,
-    sparsity: float | None = None,
-    macs: float | None = None,
-    bits: int | None = None,
-    mean_bits: float | None = None,
-    skip: Collection[str] = (),
-    channel_scale: Literal["auto", "rms", "none"] = "auto",
-    distribution: Distribution = "auto",
-    dense: DenseTensors = "auto",
-    rounding: Rounding | Literal["auto"] = "auto",
-    repair: bool = True,
-    calibration: Calibration | None = None,
-    progress: Progress,
-) -> tuple[Problem, Budget]:
-    """What `compress` solves: the layers, measured, and the budget. Arguments and errors are those of `compress`."""
-    if rounding not in ("auto", *get_args(Rounding)):
-        raise ValueError(f'rounding {rounding!r} is unknown: expected "auto", "nearest" or "rate"')
-    if channel_scale not in ("auto", "rms", "none"):
-        raise ValueError(f'channel_scale {channel_scale!r} is unknown: expected "auto", "rms" or "none"')
-    check_dense(dense)
+def set_up(model: Model | Mapping[str, npt.ArrayLike], settings: Settings, progress: Progress) -> tuple[Problem, Budget]:
+    """What `compress` solves: the layers, measured, and the budget. Errors are those of `compress`."""
     graph, tensors, dense_bytes = _contents(model)
-    budget = parse_budget(
-        dense_bytes, sparsity=sparsity, macs=macs, bits=bits, mean_bits=mean_bits, size=size, ratio=ratio
-    )  # fmt: skip
-    check_distribution(distribution, budget)
+    budget = settings.budget(dense_bytes)
+    check_distribution(settings.distribution, budget)
     candidates = _network_layers(graph, tensors) if graph is not None else _mapping_layers(tensors)
-    unknown = next((name for name in skip if name not in candidates), None)
+    unknown = next((name for name in settings.skip if name not in candidates), None)
     if unknown is not None:
         raise ValueError(f"skip names {unknown!r}, which is no layer that would be compressed")
-    if channel_scale != "auto":
-        candidates = dict.fromkeys(candidates, channel_scale)
-    candidates = {name: scaling for name, scaling in candidates.items() if name not in skip}
+    if settings.channel_scale != "auto":
+        candidates = dict.fromkeys(candidates, settings.channel_scale)
+    candidates = {name: scaling for name, scaling in candidates.items() if name not in settings.skip}
     if not candidates:
         raise UnsupportedError(
             "nothing to compress: no Conv, Gemm or MatMul weight, and no float array of two or more dimensions"
         )
     progress(f"measuring {len(candidates)} layers")
     weights = {name: as_weights(name, tensors[name]) for name in candidates}
-    histogram = needs_histogram(distribution, budget)
+    histogram = needs_histogram(settings.distribution, budget)
     layers = [measure(name, weights[name], 0, scaling, histogram) for name, scaling in candidates.items()]
-    given = {
-        "sparsity": budget.sparsity,
-        "macs": budget.macs,
-        "bits": budget.bits,
-        "mean_bits": budget.mean_bits,
-        "ratio": None if ratio is None else float(ratio),
-        "bytes": None if size is None else budget.bytes,
-    }
-    told = {key: value for key, value in given.items() if value is not None}
-    repairs = Repairs(model) if repair and isinstance(model, Model) and model.moments else None
+    repairs = Repairs(model) if settings.repair and isinstance(model, Model) and model.moments else None
+    rounding = settings.rounding
     if rounding == "auto":
         rounding = "nearest" if repairs is None or repairs.empty else "rate"
-
-    ranges = _ranges(model, calibration, progress)
+    ranges = _ranges(model, settings.calibration, progress)
 
     def finish(quantized: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
         repaired, done = (quantized, {}) if repairs is None else repairs.apply(quantized)
-        return round_dense(graph, repaired, dense), done
+        return round_dense(graph, repaired, settings.dense), done
 
+    told = settings.told_budget(budget)
     return Problem(graph, tensors, weights, layers, dense_bytes, told, ranges, rounding, progress, finish), budget
 
 

@@ -22,6 +22,7 @@ from opq.layer_allocation import Allocation
 from opq.model import Model
 from opq.problem import bytes_problem
 from opq.quantization import QuantizedTensor
+from opq.settings import Settings
 
 _PREDICTED = 40  # points of the curve
 
@@ -76,7 +77,7 @@ def pareto_front(
     """
     say = progress if progress is not None else lambda line: None
     chosen = ratio is not None or size is not None
-    problem, _ = set_up(model, ratio=ratio if chosen else 1.0, size=size, progress=say)
+    problem, _ = set_up(model, Settings(ratio=ratio if chosen else 1.0, size=size), say)
     dense_bytes = problem.dense_bytes
     mark = file_point(compress(model, ratio=ratio, size=size, progress=say), dense_bytes) if chosen else None
     sweep = _Sweep(problem)

@@ -1,80 +1,20 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <cstring>
 #include <exception>
 #include <mutex>
 
+#include "format/grouped/bit_writer.h"
 #include "format/grouped/fit.h"
 #include "format/grouped/grouped.h"
 #include "format/grouped/magnitudes.h"
 #include "format/grouped/signs.h"
+#include "format/grouped/state_encoder.h"
 
 namespace opq {
 namespace grouped {
 namespace {
-
-constexpr uint32_t kLowest = 1 << 16;
-
-struct Range {
-  uint32_t frequency, start;
-};
-
-// Takes symbols from the last to the first, since a decoder pops what was pushed last.
-class StateEncoder {
- public:
-  StateEncoder(const std::vector<uint16_t>& passengers) {
-    for (const uint16_t passenger : passengers) states_.push_back(kLowest | passenger);
-  }
-
-  // One pass: `size` symbols, range_of(i) for i from size - 1 down to 0.
-  template <typename RangeOf>
-  void push(std::size_t size, const RangeOf& range_of) {
-    for (std::size_t i = size; i-- > 0;) {
-      const Range range = range_of(i);
-      uint32_t& state = states_[i % states_.size()];
-      if (state >= uint64_t{range.frequency} << 20) {
-        words_.push_back(static_cast<uint16_t>(state));
-        state >>= 16;
-      }
-      state = (state / range.frequency << kScaleBits) + state % range.frequency + range.start;
-    }
-  }
-
-  // Appends the states, then the words.
-  void finish(std::vector<uint8_t>& bytes) {
-    std::reverse(words_.begin(), words_.end());
-    append(bytes, states_);
-    append(bytes, words_);
-  }
-
- private:
-  template <typename T>
-  static void append(std::vector<uint8_t>& bytes, const std::vector<T>& values) {
-    const auto* begin = reinterpret_cast<const uint8_t*>(values.data());
-    bytes.insert(bytes.end(), begin, begin + values.size() * sizeof(T));
-  }
-
-  std::vector<uint32_t> states_;
-  std::vector<uint16_t> words_;
-};
-
-// Bits, the first one lowest.
-class BitWriter {
- public:
-  void put(uint32_t value, int bits) {
-    for (int i = 0; i < bits; ++i, ++count_) {
-      if (count_ % 8 == 0) bytes_.push_back(0);
-      bytes_.back() = static_cast<uint8_t>(bytes_.back() | (value >> i & 1) << count_ % 8);
-    }
-  }
-
-  uint64_t count() const { return count_; }
-  std::vector<uint8_t>& bytes() { return bytes_; }
-
- private:
-  std::vector<uint8_t> bytes_;
-  uint64_t count_ = 0;
-};
 
 // What all chunks of a stream share.
 struct Tables {
@@ -84,9 +24,11 @@ struct Tables {
   std::vector<std::array<Range, kMaxGroup + 1>> counts;  // by bucket
   std::vector<Range> masks;                              // by mask
   std::vector<std::vector<Range>> tokens;                // by class
+  std::vector<std::array<Range, 2>> signs;               // by share: of 0 and 1
+  const References& reference;                           // of kernels
 
   explicit Tables(const Parameters& parameters)
-      : p(parameters), places(p.places()), group_scale(p.group_scale(places)) {
+      : p(parameters), places(p.places()), group_scale(p.group_scale(places)), reference(references(p.group())) {
     const CountFrequencies& frequencies = count_frequencies(p.group(), p.dispersion);
     counts.resize(kBuckets);
     for (int b = 0; b < kBuckets; ++b) {
@@ -105,6 +47,10 @@ struct Tables {
         masks[patterns[i]] = {static_cast<uint32_t>(starts[i + 1] - starts[i]), starts[i]};
       }
     }
+    for (const uint8_t share : p.sign_shares) {
+      const uint32_t negative = static_cast<uint32_t>(p.sign_frequency(share));
+      signs.push_back({Range(kScale - negative, negative), Range(negative, 0)});
+    }
     if (p.tokens < 2) return;
     for (int c = 0; c < p.classes(); ++c) {
       uint16_t token_frequency[kMaxTokens];
@@ -120,78 +66,92 @@ struct Tables {
   }
 };
 
-std::vector<uint8_t> encode_chunk(const Source& source, const Tables& t, uint64_t first_row, uint64_t rows) {
+// A chunk of codes as the symbols of the stream, in its order.
+struct Symbols {
+  Symbols(std::size_t groups, std::size_t codes)
+      : buckets(groups), counts(groups), filled(groups), tokens(codes), classes(codes), signs(codes), shares(codes) {}
+
+  std::vector<uint8_t> buckets, counts;  // of every group
+  std::vector<uint16_t> filled;          // masks of the groups that are not empty
+  // Of every nonzero code; the sign as it is stored, and the number of its share of the signs in `sign_shares`.
+  std::vector<uint8_t> tokens, classes, signs;
+  std::vector<uint32_t> shares;
+  std::size_t nonempty = 0, nonzeros = 0;
+  BitWriter raw;  // the extra bits
+};
+
+Symbols symbols_of(const Source& source, const Tables& t, uint64_t first_row, uint64_t rows) {
   const Parameters& p = t.p;
   const int size = p.group();
-  const std::size_t width = p.groups_per_row(), groups = rows * width;
-  std::vector<int32_t> values(rows * p.row_length);
-  source.load(first_row * p.row_length, values.size(), values.data());
-
-  std::vector<uint16_t> masks(groups);
-  std::vector<uint8_t> buckets(groups), counts(groups);
-  std::vector<uint32_t> filled;                   // groups that are not empty
-  std::vector<uint8_t> tokens, classes, symbols;  // by nonzero code
-  std::vector<uint16_t> sign_frequency;
-  BitWriter raw;
-  for (std::size_t group = 0; group < groups; ++group) {
-    const std::size_t row = group / width, column = group % width;
+  const std::size_t width = p.groups_per_row();
+  Symbols s(rows * width, rows * p.row_length);
+  std::vector<int32_t> values(std::size_t{p.row_length} + 1);  // the last one is for places beyond the row
+  for (std::size_t group = 0; group < rows * width; ++group) {
+    const std::size_t row = first_row + group / width, column = group % width;
+    if (column == 0) source.load(row * p.row_length, p.row_length, values.data());
     const uint32_t* places = t.places.data() + column * size;
     int32_t codes[kMaxGroup];
     unsigned mask = 0;
     for (int i = 0; i < size; ++i) {
-      codes[i] = places[i] < p.row_length ? values[row * p.row_length + places[i]] : 0;
+      codes[i] = values[places[i]];
       mask |= static_cast<unsigned>(codes[i] != 0) << i;
     }
-    masks[group] = static_cast<uint16_t>(mask);
     const int count = std::popcount(mask);
-    counts[group] = static_cast<uint8_t>(count);
-    const int bucket = p.bucket(p.row_scale.empty() ? 0 : p.row_scale[first_row + row], t.group_scale[column]);
-    buckets[group] = static_cast<uint8_t>(bucket);
-    if (count > 0) filled.push_back(static_cast<uint32_t>(group));
+    const int bucket = p.bucket(p.row_scale.empty() ? 0 : p.row_scale[row], t.group_scale[column]);
+    s.buckets[group] = static_cast<uint8_t>(bucket);
+    s.counts[group] = static_cast<uint8_t>(count);
+    s.filled[s.nonempty] = static_cast<uint16_t>(mask);
+    s.nonempty += count > 0;
     const int kind = p.density_class(bucket) * p.count_classes + p.count_class(count);
-    for (unsigned left = mask; left != 0; left &= left - 1) {
+    for (unsigned left = mask; left != 0; left &= left - 1, ++s.nonzeros) {
       const int place = std::countr_zero(left);
       const int32_t code = codes[place];
       const uint32_t m = (code < 0 ? 0u - static_cast<uint32_t>(code) : static_cast<uint32_t>(code)) - 1;
       const int token = token_of(m);
-      tokens.push_back(static_cast<uint8_t>(token));
-      classes.push_back(static_cast<uint8_t>(kind));
-      raw.put(m - least_of(token), extra_bits(token));
-      bool symbol = code < 0;
+      if (token >= kDirectTokens) s.raw.put(m - least_of(token), extra_bits(token));
+      s.tokens[s.nonzeros] = static_cast<uint8_t>(token);
+      s.classes[s.nonzeros] = static_cast<uint8_t>(kind);
+      bool sign = code < 0;
       if (p.sign_mode == SignMode::kKernel) {
-        const Reference& near = references(size)[mask][place];
-        symbol ^= near.place < size && codes[near.place] < 0;
-        sign_frequency.push_back(static_cast<uint16_t>(p.sign_frequency(p.sign_shares[near.neighbours])));
+        const Reference& near = t.reference[mask][place];
+        sign ^= near.place < size && codes[near.place] < 0;
+        s.shares[s.nonzeros] = near.neighbours;
       } else if (p.sign_mode == SignMode::kColumn) {
-        const std::size_t of = p.kernel != 0 ? column : places[place];
-        sign_frequency.push_back(static_cast<uint16_t>(p.sign_frequency(p.sign_shares[of])));
+        s.shares[s.nonzeros] = p.kernel != 0 ? static_cast<uint32_t>(column) : places[place];
       }
-      symbols.push_back(symbol);
+      s.signs[s.nonzeros] = sign;
     }
   }
+  return s;
+}
+
+std::vector<uint8_t> encode_chunk(const Source& source, const Tables& t, uint64_t first_row, uint64_t rows) {
+  const Parameters& p = t.p;
+  Symbols s = symbols_of(source, t, first_row, rows);
 
   // The first raw bits ride in the states.
   const std::size_t riding = 16 * static_cast<std::size_t>(p.lanes());
-  const std::size_t total = symbols.size();
-  const std::size_t raw_signs = p.sign_mode == SignMode::kRaw
-                                    ? total
-                                    : std::min<std::size_t>(total, riding > raw.count() ? riding - raw.count() : 0);
-  for (std::size_t i = 0; i < raw_signs; ++i) raw.put(symbols[i], 1);
-  std::vector<uint8_t>& bits = raw.bytes();
+  const std::size_t raw_signs =
+      p.sign_mode == SignMode::kRaw
+          ? s.nonzeros
+          : std::min<std::size_t>(s.nonzeros, riding > s.raw.count() ? riding - s.raw.count() : 0);
+  for (std::size_t i = 0; i < raw_signs; ++i) s.raw.put(s.signs[i], 1);
+  std::vector<uint8_t> bits = s.raw.finish();
   if (bits.size() < riding / 8) bits.resize(riding / 8);
   std::vector<uint16_t> passengers(static_cast<std::size_t>(p.lanes()));
   std::memcpy(passengers.data(), bits.data(), riding / 8);
 
   StateEncoder encoder(passengers);
   if (p.sign_mode != SignMode::kRaw) {
-    encoder.push(total - raw_signs, [&](std::size_t i) -> Range {
-      const uint32_t frequency = sign_frequency[raw_signs + i];
-      return symbols[raw_signs + i] ? Range{frequency, 0} : Range{kScale - frequency, frequency};
+    encoder.push(s.nonzeros - raw_signs, [&](std::size_t i) -> const Range& {
+      return t.signs[s.shares[raw_signs + i]][s.signs[raw_signs + i]];
     });
   }
-  if (p.tokens > 1) encoder.push(total, [&](std::size_t i) { return t.tokens[classes[i]][tokens[i]]; });
-  encoder.push(filled.size(), [&](std::size_t i) { return t.masks[masks[filled[i]]]; });
-  encoder.push(groups, [&](std::size_t i) { return t.counts[buckets[i]][counts[i]]; });
+  if (p.tokens > 1) {
+    encoder.push(s.nonzeros, [&](std::size_t i) -> const Range& { return t.tokens[s.classes[i]][s.tokens[i]]; });
+  }
+  encoder.push(s.nonempty, [&](std::size_t i) -> const Range& { return t.masks[s.filled[i]]; });
+  encoder.push(s.counts.size(), [&](std::size_t i) -> const Range& { return t.counts[s.buckets[i]][s.counts[i]]; });
   std::vector<uint8_t> chunk;
   encoder.finish(chunk);
   chunk.insert(chunk.end(), bits.begin() + static_cast<std::ptrdiff_t>(riding / 8), bits.end());
@@ -201,6 +161,19 @@ std::vector<uint8_t> encode_chunk(const Source& source, const Tables& t, uint64_
 void append_varint(std::vector<uint8_t>& bytes, std::size_t value) {
   for (; value >= 128; value >>= 7) bytes.push_back(static_cast<uint8_t>(value | 128));
   bytes.push_back(static_cast<uint8_t>(value));
+}
+
+void check_layout(std::size_t count, CodeLayout layout) {
+  if (count < 1 || count > uint64_t{1} << 32) {
+    throw Error(ErrorCode::kInput, "a grouped stream holds 1 to 2^32 codes, not " + std::to_string(count));
+  }
+  const bool kernels = layout.kernel != 0;
+  if (layout.row_length < 1 || layout.row_length > kChunkCodes ||
+      (kernels &&
+       (layout.kernel < kMinKernel || layout.kernel > kMaxGroup || layout.row_length % layout.kernel != 0))) {
+    throw Error(ErrorCode::kInput, "rows of " + std::to_string(layout.row_length) + " codes with kernels of " +
+                                       std::to_string(layout.kernel) + " are no layout of a grouped stream");
+  }
 }
 
 }  // namespace
@@ -231,16 +204,7 @@ CodeLayout code_layout(const std::vector<uint64_t>& shape) {
 std::vector<uint8_t> encode_grouped(const void* codes, CodeType type, std::size_t count, CodeLayout layout,
                                     const Parallel& parallel) {
   using namespace grouped;
-  if (count < 1 || count > uint64_t{1} << 32) {
-    throw Error(ErrorCode::kInput, "a grouped stream holds 1 to 2^32 codes, not " + std::to_string(count));
-  }
-  const bool kernels = layout.kernel != 0;
-  if (layout.row_length < 1 || layout.row_length > kChunkCodes ||
-      (kernels &&
-       (layout.kernel < kMinKernel || layout.kernel > kMaxGroup || layout.row_length % layout.kernel != 0))) {
-    throw Error(ErrorCode::kInput, "rows of " + std::to_string(layout.row_length) + " codes with kernels of " +
-                                       std::to_string(layout.kernel) + " are no layout of a grouped stream");
-  }
+  check_layout(count, layout);
   const Source source{codes, type, count};
   const Parameters p = fit(source, layout, parallel);
   const Tables tables(p);
@@ -265,6 +229,12 @@ std::vector<uint8_t> encode_grouped(const void* codes, CodeType type, std::size_
   for (std::size_t i = 0; i + 1 < chunks.size(); ++i) append_varint(stream, chunks[i].size());
   for (const auto& chunk : chunks) stream.insert(stream.end(), chunk.begin(), chunk.end());
   return stream;
+}
+
+double estimate_grouped(const void* codes, CodeType type, std::size_t count, CodeLayout layout,
+                        const Parallel& parallel) {
+  grouped::check_layout(count, layout);
+  return static_cast<double>(grouped::estimated_cost({codes, type, count}, layout, parallel)) / (65536.0 * 8.0);
 }
 
 }  // namespace opq

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "format/grouped/fit_costs.h"
+#include "format/grouped/fit_histogram.h"
 #include "format/grouped/fit_scales.h"
 #include "format/grouped/magnitudes.h"
 #include "format/grouped/signs.h"
@@ -33,7 +34,26 @@ struct Fitted {
   int64_t cost;  // of all but masks and signs
   Choice choice;
   Parameters parameters;
+  int64_t even_masks;  // the cost of the masks where those of one count are equally likely
+  int64_t extra_bits;  // of the magnitudes, which no choice changes
 };
+
+// symbols[size]: 0 for a zero, else 1 + the token of its magnitude. Returns the largest magnitude.
+uint32_t make_symbols(const int32_t* codes, uint32_t size, uint8_t* symbols) {
+  const auto magnitude = [](int32_t code) {
+    return code < 0 ? 0u - static_cast<uint32_t>(code) : static_cast<uint32_t>(code);
+  };
+  uint32_t largest = 0;
+  for (uint32_t i = 0; i < size; ++i) largest = std::max(largest, magnitude(codes[i]));
+  if (largest <= kDirectTokens) {  // then magnitudes are 1 + their tokens
+    for (uint32_t i = 0; i < size; ++i) symbols[i] = static_cast<uint8_t>(magnitude(codes[i]));
+  } else {
+    for (uint32_t i = 0; i < size; ++i) {
+      symbols[i] = static_cast<uint8_t>(codes[i] == 0 ? 0 : 1 + token_of(magnitude(codes[i]) - 1));
+    }
+  }
+  return largest;
+}
 
 class Fit {
  public:
@@ -73,6 +93,18 @@ class Fit {
     return p;
   }
 
+  // About the cost of the stream: that of the better of two fits, with scales of the rows alone and along both axes.
+  int64_t estimate() {
+    const bool rows = start_.rows() <= kMostScales;
+    Fitted fitted = fit({rows, false});
+    if (Fitted both = fit({rows, true}); both.cost < fitted.cost) fitted = std::move(both);
+    Parameters p = std::move(fitted.parameters);
+    const int64_t magnitudes = fitted.cost - parameter_cost(p) + fitted.extra_bits;
+    const int64_t masks = p.kernel != 0 ? fit_masks(p) : fitted.even_masks;
+    const int64_t signs = fit_signs(p);
+    return magnitudes + masks + signs + parameter_cost(p);
+  }
+
  private:
   // Runs use(values, rows, row_length) over all rows, chunk by chunk, on all threads.
   template <typename Use>
@@ -92,27 +124,28 @@ class Fit {
   void measure() {
     const uint32_t length = start_.row_length;
     const int trials = std::max(1, start_.kernel);
+    symbols_.resize(start_.rows() * length);
     row_sums_.resize(start_.rows());
     column_sums_.resize(start_.columns());
     negative_.resize(start_.columns());
     std::mutex mutex;
     for_chunks(start_, [&](const int32_t* values, uint64_t first, uint64_t rows) {
-      std::vector<uint64_t> sums(start_.columns()), negative(start_.columns());
+      std::vector<uint32_t> sums(length), negative(length);  // by code of a row
       uint32_t largest = 0;
-      for (uint64_t row = 0; row < rows; ++row) {
-        uint64_t sum = 0;
-        for (uint32_t column = 0; column < length; ++column) {
-          const int32_t value = values[row * length + column];
-          sum += value != 0;
-          sums[column / trials] += value != 0;
-          negative[column / trials] += value < 0;
-          const uint32_t magnitude = value < 0 ? 0u - static_cast<uint32_t>(value) : static_cast<uint32_t>(value);
-          largest = std::max(largest, magnitude);
+      for (uint64_t row = 0; row < rows; ++row, values += length) {
+        uint8_t* symbols = symbols_.data() + (first + row) * length;
+        const uint32_t largest_here = make_symbols(values, length, symbols);
+        largest = std::max(largest, largest_here);
+        uint32_t sum = 0;
+        for (uint32_t i = 0; i < length; ++i) {
+          sum += values[i] != 0;
+          sums[i] += values[i] != 0;
+          negative[i] += values[i] < 0;
         }
         row_sums_[first + row] = sum;
       }
       const std::lock_guard lock(mutex);
-      for (std::size_t i = 0; i < sums.size(); ++i) column_sums_[i] += sums[i], negative_[i] += negative[i];
+      for (uint32_t i = 0; i < length; ++i) column_sums_[i / trials] += sums[i], negative_[i / trials] += negative[i];
       largest_ = std::max(largest_, largest);
     });
     for (const uint64_t sum : row_sums_) nonzeros_ += sum;
@@ -141,69 +174,27 @@ class Fit {
     return p;
   }
 
-  // Of [bucket - first][count][token + 1], where token 0 stands for the groups themselves. Only of the buckets that
-  // occur: those of a small tensor are few, and all of them would take far longer to clear than its codes to count.
-  struct Histogram {
-    int first, last;
-    std::size_t tokens;
-    std::vector<int64_t> cells;
-
-    Histogram(std::pair<int, int> range, int token_count)
-        : first(range.first), last(range.second), tokens(static_cast<std::size_t>(token_count)) {
-      cells.resize(static_cast<std::size_t>(last - first + 1) * (kMaxGroup + 1) * (tokens + 1));
-    }
-    std::size_t at(int bucket, int count) const {
-      return (static_cast<std::size_t>(bucket - first) * (kMaxGroup + 1) + count) * (tokens + 1);
-    }
-  };
-
-  Histogram count(const Parameters& p) const {
-    const std::vector<uint32_t> places = p.places();
-    const std::vector<int32_t> group_scale = p.group_scale(places);
-    const int size = p.group();
-    const uint32_t length = p.row_length, width = p.groups_per_row();
-    Histogram result(p.bucket_range(group_scale), tokens_);
-    std::mutex mutex;
-    for_chunks(p, [&](const int32_t* values, uint64_t first, uint64_t rows) {
-      Histogram histogram({result.first, result.last}, tokens_);
-      for (uint64_t row = 0; row < rows; ++row) {
-        const int32_t* codes = values + row * length;
-        const int scale = p.row_scale.empty() ? 0 : p.row_scale[first + row];
-        for (uint32_t group = 0; group < width; ++group) {
-          uint8_t tokens[kMaxGroup];
-          int nonzeros = 0;
-          const uint32_t* place = places.data() + static_cast<std::size_t>(group) * size;
-          for (int i = 0; i < size; ++i) {
-            const int32_t code = place[i] < length ? codes[place[i]] : 0;
-            const uint32_t magnitude = code < 0 ? 0u - static_cast<uint32_t>(code) : static_cast<uint32_t>(code);
-            tokens[nonzeros] = static_cast<uint8_t>(token_of(magnitude - 1));  // of 0: overwritten by the next
-            nonzeros += code != 0;
-          }
-          int64_t* here = histogram.cells.data() + histogram.at(p.bucket(scale, group_scale[group]), nonzeros);
-          ++here[0];
-          for (int i = 0; i < nonzeros; ++i) ++here[tokens[i] + 1];
-        }
-      }
-      const std::lock_guard lock(mutex);
-      for (std::size_t i = 0; i < result.cells.size(); ++i) result.cells[i] += histogram.cells[i];
-    });
-    return result;
-  }
-
   Fitted fit(const Choice& choice) const {
     Parameters p = with_scales(choice);
-    const Histogram histogram = count(p);
+    const Histogram histogram = histogram_of(symbols_, tokens_, p, parallel_);
     const auto count_cost = [&](int dispersion) {
       const CountFrequencies& frequencies = count_frequencies(p.group(), dispersion);
       int64_t total = 0;
       for (int b = histogram.first; b <= histogram.last; ++b) {
-        for (int c = 0; c <= p.group(); ++c) total += histogram.cells[histogram.at(b, c)] * cost(frequencies[b][c]);
+        for (int c = 0; c <= p.group(); ++c) total += histogram.groups(b, c) * cost(frequencies[b][c]);
       }
       return total;
     };
     p.dispersion = argmin(kDispersions, count_cost);
     const int64_t counts = count_cost(p.dispersion);
-    if (tokens_ < 2) return {counts + parameter_cost(p), choice, std::move(p)};
+    int64_t even_masks = 0, extra = 0;
+    for (int b = histogram.first; b <= histogram.last; ++b) {
+      for (int c = 0; c <= p.group(); ++c) {
+        even_masks += histogram.groups(b, c) * log2_cost(static_cast<uint32_t>(masks(p.group(), c).size()));
+        for (int t = kDirectTokens; t < tokens_; ++t) extra += histogram.tokens(b, c)[t] * extra_bits(t) * kBit;
+      }
+    }
+    if (tokens_ < 2) return {counts + parameter_cost(p), choice, std::move(p), even_masks, extra};
 
     std::optional<Fitted> best;
     for (const int density_classes : {1, 3, 5}) {
@@ -214,7 +205,7 @@ class Fit {
         option.boundaries = *boundaries;
         option.count_classes = count_classes;
         const int64_t total = counts + fit_hazards(histogram, option) + parameter_cost(option);
-        if (!best || total < best->cost) best = Fitted{total, choice, std::move(option)};
+        if (!best || total < best->cost) best = Fitted{total, choice, std::move(option), even_masks, extra};
       }
     }
     return std::move(*best);
@@ -228,7 +219,7 @@ class Fit {
     for (int b = 0; b < kBuckets; ++b) {
       below[b] = total;
       if (b < histogram.first || b > histogram.last) continue;
-      for (int c = 1; c <= p.group(); ++c) total += c * histogram.cells[histogram.at(b, c)];
+      for (int c = 1; c <= p.group(); ++c) total += c * histogram.groups(b, c);
     }
     std::vector<uint8_t> result;
     for (int i = 1; i < classes; ++i) {
@@ -252,8 +243,8 @@ class Fit {
     std::vector<int64_t> merged(p.classes() * size);
     for (int b = histogram.first; b <= histogram.last; ++b) {
       for (int c = 1; c <= p.group(); ++c) {
-        const int64_t* from = histogram.cells.data() + histogram.at(b, c) + 1;
-        if (from[-1] == 0) continue;  // no group
+        if (histogram.groups(b, c) == 0) continue;
+        const int64_t* from = histogram.tokens(b, c);
         int64_t* to = merged.data() + (p.density_class(b) * p.count_classes + p.count_class(c)) * size;
         for (std::size_t s = 0; s < size; ++s) to[s] += from[s];
       }
@@ -327,10 +318,10 @@ class Fit {
     return total;
   }
 
-  // Weights of the masks where they gain more than they cost.
+  // Weights of the masks where they gain more than they cost. Returns what the masks cost.
   // A mask that occurs n times among N of P patterns is taken as Poisson: -n log2 x + N / P x log2(e) bits for weight
   // x.
-  void fit_masks(Parameters& p) {
+  int64_t fit_masks(Parameters& p) {
     std::vector<int64_t> seen;
     count_masks(p, seen, signs_seen_);
     Parameters option = p;
@@ -350,16 +341,19 @@ class Fit {
             kLargestWeight);
       }
     }
-    if (mask_cost(seen, option) + parameter_cost(option) < mask_cost(seen, p) + parameter_cost(p))
-      p = std::move(option);
+    const int64_t with = mask_cost(seen, option), without = mask_cost(seen, p);
+    if (with + parameter_cost(option) >= without + parameter_cost(p)) return without;
+    p = std::move(option);
+    return with;
   }
 
-  void fit_signs(Parameters& p) const {
+  // Returns what the signs cost.
+  int64_t fit_signs(Parameters& p) const {
     Parameters best = p;
-    int64_t least = static_cast<int64_t>(nonzeros_) * kBit + parameter_cost(p);
+    int64_t cost_of_best = static_cast<int64_t>(nonzeros_) * kBit, least = cost_of_best + parameter_cost(p);
     const auto consider = [&](Parameters& option, int64_t bits) {
-      bits += parameter_cost(option);
-      if (bits < least) least = bits, best = std::move(option);
+      const int64_t total = bits + parameter_cost(option);
+      if (total < least) least = total, cost_of_best = bits, best = std::move(option);
     };
     Parameters columns = p;
     columns.sign_mode = SignMode::kColumn;
@@ -396,6 +390,7 @@ class Fit {
       consider(kernels, bits);
     }
     p = std::move(best);
+    return cost_of_best;
   }
 
   const Source& source_;
@@ -404,7 +399,8 @@ class Fit {
   std::vector<uint64_t> row_sums_, column_sums_, negative_;  // of nonzeros; of negative codes by column
   std::array<std::array<int64_t, 2>, kNeighbourClasses> signs_seen_{};
   uint64_t nonzeros_ = 0;
-  uint32_t largest_ = 0;
+  uint32_t largest_ = 0;          // magnitude
+  std::vector<uint8_t> symbols_;  // [rows][row_length]
   int tokens_ = 0;
 };
 
@@ -412,6 +408,10 @@ class Fit {
 
 Parameters fit(const Source& source, CodeLayout layout, const Parallel& parallel) {
   return Fit(source, layout, parallel).best();
+}
+
+int64_t estimated_cost(const Source& source, CodeLayout layout, const Parallel& parallel) {
+  return Fit(source, layout, parallel).estimate();
 }
 
 }  // namespace opq::grouped

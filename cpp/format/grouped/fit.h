@@ -10,4 +10,7 @@ namespace opq::grouped {
 
 Parameters fit(const Source& source, CodeLayout layout, const Parallel& parallel);
 
+// About what the stream takes, in 1/65536 bit, for a small part of the time that encoding takes.
+int64_t estimated_cost(const Source& source, CodeLayout layout, const Parallel& parallel);
+
 }  // namespace opq::grouped

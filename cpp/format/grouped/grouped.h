@@ -25,6 +25,10 @@ CodeLayout code_layout(const std::vector<uint64_t>& shape);
 std::vector<uint8_t> encode_grouped(const void* codes, CodeType type, std::size_t count, CodeLayout layout,
                                     const Parallel& parallel);
 
+// About the length of that stream in bytes, for a small part of the time that encoding takes. Throws as that does.
+double estimate_grouped(const void* codes, CodeType type, std::size_t count, CodeLayout layout,
+                        const Parallel& parallel);
+
 // codes[count], count >= 1, every one in smallest..largest. Throws Error(kFormat) for whatever the format does not
 // allow; never reads outside of `stream`.
 void decode_grouped(Bytes stream, int64_t smallest, int64_t largest, void* codes, CodeType type, std::size_t count,

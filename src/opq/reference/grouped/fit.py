@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from itertools import pairwise, product
+from math import comb
 
 import numpy as np
 
@@ -50,17 +51,36 @@ _SCALES = np.arange(-LARGEST_SCALE, LARGEST_SCALE + 1)
 
 def fit(codes: Int, row_length: int, kernel: int) -> Parameters:
     """The parameters of the smallest stream for `codes` [n] in this layout, one choice after another."""
-    start = Parameters(codes.size, row_length, kernel)
-    grid = np.zeros(start.rows * row_length, dtype=np.int64)
-    grid[: codes.size] = codes
-    sums = _Sums(grid.reshape(start.rows, row_length), start)
-    kinds = product((False, True) if start.rows <= MOST_SCALES else (False,), (False, True))
+    sums = _sums(codes, row_length, kernel)
+    kinds = product((False, True) if sums.may_scale_rows else (False,), (False, True))
     best = min((sums.fit(_Choice(rows, columns)) for rows, columns in kinds), key=_cost)
     if best[1].rows or best[1].columns:
         best = min([best, *(sums.fit(replace(best[1], unit=unit)) for unit in SCALE_UNITS[1:])], key=_cost)
         best = min([best, *(sums.fit(replace(best[1], price=price)) for price in _PRICES[1:])], key=_cost)
     p = best[2]
-    return _fit_signs(sums.grid, _fit_masks(sums.grid, p) if kernel else p)
+    return _fit_signs(sums.grid, _fit_masks(sums.grid, p)[1] if kernel else p)[1]
+
+
+def estimate(codes: Int, row_length: int, kernel: int) -> float:
+    """About the bytes of that stream: those of the better of two fits, with scales of the rows alone and along both axes."""
+    sums = _sums(codes, row_length, kernel)
+    total, _, p = min((sums.fit(_Choice(sums.may_scale_rows, columns)) for columns in (False, True)), key=_cost)
+    total -= _parameter_cost(p)
+    total += _BIT * int(split(np.abs(sums.grid[sums.grid != 0]) - 1)[2].sum())
+    if kernel:
+        mask_bits, p = _fit_masks(sums.grid, p)
+    else:
+        counts = (_grouped(sums.grid, p) != 0).sum(axis=1)
+        mask_bits = int(log2_table()[[comb(p.group, c) for c in counts.tolist()]].sum())
+    sign_bits, p = _fit_signs(sums.grid, p)
+    return (total + mask_bits + sign_bits + _parameter_cost(p)) / (8 * _BIT)
+
+
+def _sums(codes: Int, row_length: int, kernel: int) -> _Sums:
+    start = Parameters(codes.size, row_length, kernel)
+    grid = np.zeros(start.rows * row_length, dtype=np.int64)
+    grid[: codes.size] = codes
+    return _Sums(grid.reshape(start.rows, row_length), start)
 
 
 def _grouped(grid: Int, p: Parameters) -> Int:
@@ -91,6 +111,7 @@ class _Sums:
 
     def __init__(self, grid: Int, start: Parameters) -> None:
         self.grid = grid
+        self.may_scale_rows = start.rows <= MOST_SCALES
         nonzero = grid != 0
         self._nonzero = nonzero
         self._trials = start.kernel or 1
@@ -160,8 +181,8 @@ def _fit_dispersion(nonzero: Int, p: Parameters) -> tuple[int, Parameters]:
 # --- masks ----------------------------------------------------------------------------------------------------------------
 
 
-def _fit_masks(grid: Int, p: Parameters) -> Parameters:
-    """Weights of the masks where they gain more than they cost.
+def _fit_masks(grid: Int, p: Parameters) -> tuple[int, Parameters]:
+    """(cost of the masks, the parameters with weights of the masks where these gain more than they cost).
 
     A mask that occurs n times among N of P patterns is taken as Poisson: -n log2 x + N / P x log2(e) bits for a weight x.
     """
@@ -176,7 +197,8 @@ def _fit_masks(grid: Int, p: Parameters) -> Parameters:
         rate = int(seen.sum()) * WEIGHTS * _LOG2_E // (64 * patterns.size)
         weights[patterns] = w[np.argmin(rate + price - seen[:, None] * w * (_BIT // 2), axis=1)]
     option = replace(p, mask_weights=weights)
-    return min(p, option, key=lambda q: _mask_cost(histogram, q) + _parameter_cost(q))
+    candidates = [(_mask_cost(histogram, q), q) for q in (p, option)]
+    return min(candidates, key=_with_parameters)
 
 
 def _mask_cost(histogram: Int, p: Parameters) -> int:
@@ -219,6 +241,11 @@ def _parameter_cost(p: Parameters) -> int:
     return 8 * len(encode_parameters(p)) * _BIT
 
 
+def _with_parameters(candidate: tuple[int, Parameters]) -> int:
+    """The cost of symbols and of what they are coded by."""
+    return candidate[0] + _parameter_cost(candidate[1])
+
+
 def _boundaries(histogram: Int, classes: int) -> tuple[int, ...] | None:
     """First buckets of the classes that split the nonzero codes evenly; None where a class would be empty."""
     below = np.cumsum(histogram) - histogram
@@ -246,9 +273,9 @@ def _hazards(histogram: Int) -> Int:
 # --- signs ----------------------------------------------------------------------------------------------------------------
 
 
-def _fit_signs(grid: Int, p: Parameters) -> Parameters:
-    total = int(np.count_nonzero(grid))
-    candidates = [(total * _BIT + _parameter_cost(p), p)]
+def _fit_signs(grid: Int, p: Parameters) -> tuple[int, Parameters]:
+    """(cost of the signs, the parameters with the best way to code them)."""
+    candidates = [(int(np.count_nonzero(grid)) * _BIT, p)]
     negative = (grid < 0).sum(axis=0).reshape(p.columns, -1).sum(axis=1)
     positive = (grid > 0).sum(axis=0).reshape(p.columns, -1).sum(axis=1)
     shares = np.arange(16)
@@ -259,7 +286,7 @@ def _fit_signs(grid: Int, p: Parameters) -> Parameters:
         chosen = np.argmin(bits, axis=1)
     option = replace(p, sign_mode="column", sign_shares=chosen)
     bits = int((negative * minus[chosen] + positive * plus[chosen]).sum())
-    candidates.append((bits + _parameter_cost(option), option))
+    candidates.append((bits, option))
     if p.kernel:
         grouped = _grouped(grid, p)
         nonzero = grouped != 0
@@ -271,5 +298,5 @@ def _fit_signs(grid: Int, p: Parameters) -> Parameters:
         share = np.where(seen > 0, np.minimum(64 * histogram[:, 1] // np.maximum(seen, 1), 63), 32)
         option = replace(p, sign_mode="kernel", sign_shares=share)
         bits = int((histogram * cost(np.stack([SCALE - 64 * share - 32, 64 * share + 32], axis=1))).sum())
-        candidates.append((bits + _parameter_cost(option), option))
-    return min(candidates, key=lambda candidate: candidate[0])[1]
+        candidates.append((bits, option))
+    return min(candidates, key=_with_parameters)
