@@ -29,9 +29,21 @@ def test_ranges_from_batch_norm_reach_five_deviations_of_the_widest_channel():
             assert abs(ranges[node.outputs[0]].hi - expected) <= 2.0**-8 * expected  # bfloat16
 
 
+def dense(network):
+    """The network as it is, in the form of a compressed one."""
+    return opq.CompressedModel(network.graph, network.tensors)
+
+
+def test_a_generator_of_inputs_is_read_once():
+    network, x = trained()
+    inputs = [{"x": x[:40]}, {"x": x[40:]}]
+    listed, generated = (opq.compress(network, ratio=4, calibration=each) for each in (inputs, iter(inputs)))
+    assert listed.to_bytes() == generated.to_bytes()
+
+
 def test_ranges_from_data_end_where_the_values_end():
     network, x = trained()
-    ranges = ranges_from_data(network, [{"x": x[:40]}, {"x": x[40:]}])
+    ranges = ranges_from_data(dense(network), [{"x": x[:40]}, {"x": x[40:]}])
     values = dict(zip(ranges, execution.run(network.graph, network.tensors, {"x": x}, list(ranges)), strict=True))
     assert "x" in ranges
     assert set(ranges_from_moments(network)) < set(ranges)
@@ -39,7 +51,7 @@ def test_ranges_from_data_end_where_the_values_end():
         least, most = min(0.0, float(values[name].min())), max(0.0, float(values[name].max()))
         assert least * (1 + 2.0**-8) <= range_.lo <= 0.0 <= range_.hi <= most * (1 + 2.0**-8)
         assert np.mean((values[name] < 1.01 * range_.lo) | (values[name] > 1.01 * range_.hi)) < 1e-3
-    assert ranges == ranges_from_data(network, {"x": x})
+    assert ranges == ranges_from_data(dense(network), {"x": x})
 
 
 def linear_network():
@@ -58,13 +70,13 @@ def linear_network():
 def test_inputs_of_other_lengths_calibrate_together():
     network, rng = linear_network(), np.random.default_rng(1)
     inputs = [{"x": rng.normal(size=(2, length, 6)).astype(np.float32)} for length in (3, 5, 3, 1)]
-    ranges = ranges_from_data(network, inputs)
+    ranges = ranges_from_data(dense(network), inputs)
     most = max(execution.run(network.graph, network.tensors, given, ["r"])[0].max() for given in inputs)
     assert 0.0 < ranges["r"].hi <= most * (1 + 2.0**-8)
 
 
 def test_what_is_no_number_does_not_count():
-    network = linear_network()
+    network = dense(linear_network())
     x = np.ones((1, 2, 6), np.float32)
     bad = np.full((1, 2, 6), np.nan, np.float32)
     assert ranges_from_data(network, [{"x": bad}, {"x": x}]) == ranges_from_data(network, {"x": x})
@@ -85,8 +97,9 @@ def test_the_file_holds_ranges_and_int8_stays_near_float32(tmp_path):
     network, x = trained()
     for calibration in (None, {"x": x}):
         result = opq.compress(network, ratio=4, calibration=calibration)
-        assert result.ranges == (
-            ranges_from_moments(network) if calibration is None else ranges_from_data(network, calibration)
+        assert result.ranges == (ranges_from_moments(network) if calibration is None else ranges_from_data(result, calibration))
+        assert result.file_bytes == len(
+            opq.CompressedModel(result.graph, result.tensors, result.details, result.ranges).to_bytes()
         )
         result.save(tmp_path / "n.opq")
         exact, near = (

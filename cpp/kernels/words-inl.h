@@ -64,10 +64,11 @@ inline void word_rows(Seq<V...>, const PairBlock& block, int rows, X x, double* 
   for (int m = 0; m < rows; ++m, sums += step) {
     if (finishes && m + kPrefetchedRows < rows) prefetch_row<S>(*out, m + kPrefetchedRows);
     const int segments = block.segments[m];
-    if (first && segments == 0) {
+    const bool in_registers = finishes && first && segments <= 1;
+    if (first && segments == 0 && !in_registers) {
       for (int p = 0; p < kByteTile; ++p) sums[p] = 0.0;
     }
-    alignas(64) float floats[kByteTile];
+    alignas(64) float floats[kByteTile] = {};
     for (int s = 0; s < segments; ++s) {
       S sum[sizeof...(V)] = {(static_cast<void>(V), S::zero())...};
       for (int pairs = *count++; pairs > 0; --pairs, ++code, place += 2) {
@@ -76,7 +77,7 @@ inline void word_rows(Seq<V...>, const PairBlock& block, int rows, X x, double* 
         const int16_t *a = x(two & 0xffff), *b = x(two >> 16);
         ((sum[V] = sum[V].add_products(a + S::kPixels * V, b + S::kPixels * V, *code)), ...);
       }
-      if (finishes && first && segments == 1) {
+      if (in_registers) {
         (sum[V].store(floats + S::kPixels * V), ...);
       } else if (first && s == 0) {
         (sum[V].store(sums + S::kPixels * V), ...);
@@ -85,7 +86,7 @@ inline void word_rows(Seq<V...>, const PairBlock& block, int rows, X x, double* 
       }
     }
     if constexpr (finishes) {
-      if (!first || segments != 1) {
+      if (!in_registers) {
         for (int p = 0; p < kByteTile; ++p) floats[p] = static_cast<float>(sums[p]);
       }
       done(floats, m);

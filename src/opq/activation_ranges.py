@@ -4,15 +4,16 @@ A range ends where mean and five standard deviations of its widest channel end, 
 
     lo = min over c of f(mean_c - 5 deviation_c),  hi = max over c of f(mean_c + 5 deviation_c)
 
-The moments come from BatchNorm's statistics (`opq.moments`): no data is needed. Or from the network's own values on inputs
-that the user gives (`calibration`): then a range also ends at the largest value that was seen. A range of least squared error
-would be narrower; what it clips belongs to a few channels, which would lose it always.
+The moments come from BatchNorm's statistics (`opq.moments`): no data is needed. Or from the values of the compressed network on
+inputs that the user gives (`calibration`): then a range also ends at the largest value that was seen, and ends there alone where
+a channel has been seen too few times for its moments to tell something: behind a Linear layer it has one value per input. A
+range of least squared error would be narrower; what it clips belongs to a few channels, which would lose it always.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,9 @@ _READERS = {
     "Conv", "Linear", "Add", "Concat", "MaxPool", "AveragePool", "ReduceMean", "Pad",
     "Flatten", "Reshape", "Squeeze", "Unsqueeze", "Transpose", *_ACTIVATIONS,
 }  # fmt: skip
+_NO_INPUTS = "calibration has no inputs: expected a mapping of input names to arrays, or several of them"
 _DEVIATIONS = 5.0
+_FEWEST = 256  # values of a channel whose moments count
 
 
 def ranges_from_moments(model: Model) -> dict[str, Range]:
@@ -49,18 +52,35 @@ def ranges_from_moments(model: Model) -> dict[str, Range]:
     return ranges
 
 
-def ranges_from_data(model: Model, calibration: Calibration) -> dict[str, Range]:
-    """The ranges of the network's values, before it is compressed, on inputs.
+def stand_ins(graph: Graph) -> dict[str, Range]:
+    """As many ranges as `ranges_from_data` finds at the most, which take as many bytes in a file."""
+    return {name: Range(-1.0, 1.0) for name, _, _ in _held(graph)}
+
+
+def check_calibration(graph: Graph, calibration: Calibration) -> None:
+    """Raises what `ranges_from_data` raises, as far as the inputs can be looked at twice: those of a generator cannot."""
+    if isinstance(calibration, Mapping):
+        checked_inputs(graph.inputs, calibration)
+    elif isinstance(calibration, Sequence):
+        for mapping in calibration:
+            checked_inputs(graph.inputs, mapping)
+        if not calibration:
+            raise ValueError(_NO_INPUTS)
+
+
+def ranges_from_data(model: CompressedModel, calibration: Calibration) -> dict[str, Range]:
+    """The ranges of a network's values on inputs. Those of the network as it is compressed: codes of few bits move them.
 
     calibration  a mapping of names to arrays, as `Session.run` takes it, or several of them
 
     Raises ValueError and TypeError as `Session.run` does, and ValueError where there are no inputs at all.
     """
+    assert model.graph is not None
     held = _held(model.graph)
     names = {name for name, _, _ in held} | {source for _, source, _ in held}
     inputs = {info.name for info in model.graph.inputs}
     made = sorted(names - inputs)
-    session = _core.Session(CompressedModel(model.graph, model.tensors).network, checked_threads(None), keep_all=True)
+    session = _core.Session(model.network, checked_threads(None), keep_all=True)
     seen = {name: _Seen() for name in names}
     batches = 0
     for mapping in [calibration] if isinstance(calibration, Mapping) else calibration:
@@ -70,11 +90,13 @@ def ranges_from_data(model: Model, calibration: Calibration) -> dict[str, Range]
                 seen[name].add(values)
         batches += 1
     if not batches:
-        raise ValueError("calibration has no inputs: expected a mapping of input names to arrays, or several of them")
+        raise ValueError(_NO_INPUTS)
     ranges: dict[str, Range] = {}
     for name, source, activation in held:
         if seen[source].count and seen[name].count:
-            lo, hi = _spread(*seen[source].moments(), activation)
+            lo, hi = -np.inf, np.inf
+            if seen[source].count >= _FEWEST:
+                lo, hi = _spread(*seen[source].moments(), activation)
             _add(ranges, name, max(lo, seen[name].least), min(hi, seen[name].most))
     return ranges
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -59,6 +59,19 @@ class CompressedModel(Mapping[str, Tensor]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return from_bytes, (self.to_bytes(),)  # pickles as its file: a mapping it was loaded from cannot be
+
+    def with_ranges(self, ranges: Mapping[str, Range]) -> CompressedModel:
+        """The same with other ranges of activations. No tensor is encoded again."""
+        result = replace(self, ranges=ranges)
+        if self.graph is not None:
+            sections = {kind: bytes(content) for kind, content in read_container(self._file, _core.crc32c).items()}
+            details = sections.pop(b"REPT")
+            sections.pop(b"ACTV", None)
+            if ranges:
+                sections[b"ACTV"] = write_ranges(ranges, self.graph)
+            sections[b"REPT"] = details  # the last one, as `to_bytes` has it
+            result.__dict__["_file"] = write_container(sections, _core.crc32c)
+        return result
 
     def dense_tensors(self) -> dict[str, npt.NDArray[Any]]:
         """Every tensor as an array: the quantized ones as float32."""

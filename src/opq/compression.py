@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from opq.activation_ranges import Calibration, ranges_from_data, ranges_from_moments
+from opq.activation_ranges import Calibration, check_calibration, ranges_from_data, ranges_from_moments, stand_ins
 from opq.budget import Budget, Size
 from opq.compressed import CompressedModel
 from opq.costs import output_pixels
@@ -83,9 +83,9 @@ def compress(
                     corrects, else "nearest": codes that save bits lean toward zero, which is what the corrections undo
     repair          correct scales and biases of the layers for what quantization does to their outputs, from the statistics of
                     the network's BatchNorms (`opq.repair`): nothing happens where it has none
-    calibration     inputs for a network, a mapping of names to arrays or several of them, from which the ranges of its
-                    activations are taken: what sessions of precision "int8" and "int16" hold them on (docs/integers.md).
-                    Without it they follow from BatchNorm's statistics, as far as the network has them
+    calibration     inputs for a network, a mapping of names to arrays or several of them, from which the ranges of the
+                    compressed network's activations are taken: what sessions of precision "int8" and "int16" hold them on
+                    (docs/integers.md). Without it they follow from BatchNorm's statistics, as far as the network has them
     fixed           instead of a budget: masks and codebooks that were decided before (docs/finetuning.md). The model's weights
                     take the nearest codewords; nothing is repaired, as scales and biases have been trained with the codes. Of
                     the settings above only dense and calibration may be given beside it
@@ -110,10 +110,10 @@ def compress(
         settings.check_fixed()
         result = fine_tuned(*_contents(model), fixed, {} if weights is None else weights, dense)
         trained = replace(model, tensors=result.dense_tensors()) if isinstance(model, Model) else model
-        result = replace(result, ranges=_ranges(trained, calibration, say))
+        result = replace(result, ranges=_ranges(trained, calibration))
         result.encode(Ticker(say, "encoding"))
         say(f"encoded: {result.file_bytes:,} bytes")
-        return result
+        return _calibrated(result, calibration, say)
     if weights is not None:
         raise ValueError("weights are trained tensors for masks and codebooks that are fixed: give fixed as well")
     problem, budget = set_up(model, settings, say)
@@ -135,13 +135,13 @@ def compress(
         if channel_scale == "auto" and isinstance(search, JointProblem):
             problem = _scale_channels(problem, search.held(search.nearest(budget.bytes)))
             search = bytes_problem(problem.layers, budget, weighting, factors, costs, distribution)
-        return fit(problem, search, budget.bytes)
+        return _calibrated(fit(problem, search, budget.bytes), calibration, say)
     say("quantizing")
     allocation = fixed_codebooks(problem.layers, budget, weighting, factors, costs, distribution)
     result = problem.model(allocation, [layer.predicted_bytes for layer in allocation])
     result.encode(Ticker(say, "encoding"))
     say(f"encoded: {result.file_bytes:,} bytes")
-    return result
+    return _calibrated(result, calibration, say)
 
 
 def set_up(model: Model | Mapping[str, npt.ArrayLike], settings: Settings, progress: Progress) -> tuple[Problem, Budget]:
@@ -168,7 +168,7 @@ def set_up(model: Model | Mapping[str, npt.ArrayLike], settings: Settings, progr
     rounding = settings.rounding
     if rounding == "auto":
         rounding = "nearest" if repairs is None or repairs.empty else "rate"
-    ranges = _ranges(model, settings.calibration, progress)
+    ranges = _ranges(model, settings.calibration)
 
     def finish(quantized: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
         repaired, done = (quantized, {}) if repairs is None else repairs.apply(quantized)
@@ -178,16 +178,22 @@ def set_up(model: Model | Mapping[str, npt.ArrayLike], settings: Settings, progr
     return Problem(graph, tensors, weights, layers, dense_bytes, told, ranges, rounding, progress, finish), budget
 
 
-def _ranges(
-    model: Model | Mapping[str, npt.ArrayLike], calibration: Calibration | None, progress: Progress
-) -> dict[str, Range]:
-    """Of the activations."""
+def _ranges(model: Model | Mapping[str, npt.ArrayLike], calibration: Calibration | None) -> dict[str, Range]:
+    """Of the activations; with calibration, what takes the place of those that `_calibrated` finds."""
     if calibration is not None:
         if not isinstance(model, Model):
             raise ValueError("calibration needs a network, not a mapping of arrays")
-        progress("running the network for the ranges of its activations")
-        return ranges_from_data(model, calibration)
+        check_calibration(model.graph, calibration)
+        return stand_ins(model.graph)
     return ranges_from_moments(model) if isinstance(model, Model) else {}
+
+
+def _calibrated(result: CompressedModel, calibration: Calibration | None, progress: Progress) -> CompressedModel:
+    """With the ranges of its values on these inputs, if there are any."""
+    if calibration is None:
+        return result
+    progress("running the compressed network for the ranges of its activations")
+    return result.with_ranges(ranges_from_data(result, calibration))
 
 
 def _scale_channels(problem: Problem, held: Sequence[bool]) -> Problem:
