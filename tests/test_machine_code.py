@@ -98,3 +98,29 @@ def test_the_dense_loops_are_bound_by_the_multiply_adds(isa, expected):
         assert len(loop) <= fused + fused // 3 + 3 + 4
         vectors.append(fused // 3)
     assert sorted(vectors) == expected
+
+
+@pytest.mark.parametrize("isa", [isa for isa in SETS if isa.startswith("avx")])
+def test_the_loops_over_pairs_of_codes_keep_their_sums_in_registers(isa):
+    """bytes-inl.h: per pair two or four multiplications of interleaved bytes, as many additions, and no store."""
+    found = 0
+    for loop in straight_loops(isa, "byte_(rows|block|block_in_place|plane)"):
+        products = count(loop, "vpmaddubsw")
+        if not products:
+            continue
+        assert stores(loop) == []
+        assert count(loop, "vpunpck") == products == count(loop, "vpaddw")
+        assert len(loop) <= 3 * products + 24  # loads, addresses, a count; and moves between registers, which cost no time
+        found += 1
+    assert found >= 2
+
+
+@pytest.mark.parametrize("isa", [isa for isa in SETS if isa.startswith("avx")])
+def test_the_dense_integer_loops_keep_their_sums_in_registers(isa):
+    """quads-inl.h: 4 rows times 2 or 4 vectors of pixels; one instruction each with VNNI, else three."""
+    loops = [loop for loop in straight_loops(isa, "quad_(rows|block)") if count(loop, "vpmaddubsw") + count(loop, "vpdpbusd")]
+    assert loops
+    for loop in loops:
+        assert stores(loop) == []
+        assert count(loop, "vpmaddubsw") + count(loop, "vpdpbusd") in (8, 16)
+        assert len(loop) <= (16 if "vnni" in isa else 48) + 48

@@ -4,10 +4,10 @@ A range ends where mean and five standard deviations of its widest channel end, 
 
     lo = min over c of f(mean_c - 5 deviation_c),  hi = max over c of f(mean_c + 5 deviation_c)
 
-The moments come from BatchNorm's statistics (`opq.moments`): no data is needed. Or from those of the compressed network on
-inputs that the user gives (`calibration`): then a range also ends at the largest value that was seen, and ends there alone where
-a channel has been seen too few times for its moments to tell something: behind a Linear layer it has one value per input. A
-range of least squared error would be narrower; what it clips belongs to a few channels, which would lose it always.
+The moments come from BatchNorm's statistics (`opq.moments`): no data is needed. Or from those of the compressed network
+on inputs that the user gives (`calibration`): then a range also ends at the largest value that was seen, and ends there alone
+where a channel has been seen too few times for its moments to tell something: behind a Linear layer it has one value per input.
+A range of least squared error would be narrower; what it clips belongs to a few channels, which would lose it always.
 """
 
 from __future__ import annotations
