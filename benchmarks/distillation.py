@@ -63,7 +63,9 @@ def student(model: opq.Model, first: opq.CompressedModel, fixed: opq.FixedCompre
 def optimizer(module: GraphModule, weights: float, others: float) -> torch.optim.Adam:
     """Adam with a rate for every tensor: `group["first_rate"]`, which a schedule multiplies.
 
-    weights  in steps of the layer's codebook: a code changes only when its weight crosses the middle of two levels
+    weights  in steps of the layer's codebook, over the root of the terms of a sum. A code changes only when its weight crosses
+             the middle of two levels. The n weights of an output that Adam moves at once move it by n, what they hold of noise
+             adds up to sqrt(n); without the root, wide layers fall apart at rates at which others do not learn yet
     others   of gains, and of biases: behind a BatchNorm these are of order 1
     """
     groups: list[dict[str, Any]] = []
@@ -72,7 +74,7 @@ def optimizer(module: GraphModule, weights: float, others: float) -> torch.optim
         if name.endswith("weight.original"):
             projection = module.get_submodule(name.removesuffix(".original"))[0]
             scale = 1.0 if projection.scale is None else float(projection.scale.mean())
-            rate = weights * float(projection.step) * scale
+            rate = weights * float(projection.step) * scale / math.sqrt(parameter[0].numel())
         groups.append({"params": [parameter], "first_rate": rate, "lr": rate})
     return torch.optim.Adam(groups)
 

@@ -71,7 +71,7 @@ RECIPES = {
     "lenet-300-100": Recipe(
         lenet_300_100, 20, 2e-3, 3e-5, 3, 8, 3e-3, sparsities=(0.93, 0.95, 0.96, 0.97, 0.98, 0.99), compared=(0.96, 0.98)
     ),
-    "lenet-5": Recipe(lenet_5, 8, 1e-3, 1e-4, 4, 3, 3e-3, sparsities=(0.96, 0.97, 0.98, 0.985, 0.99), compared=(0.98, 0.99)),
+    "lenet-5": Recipe(lenet_5, 8, 1e-3, 1e-4, 4, 3, 3e-3, sparsities=(0.96, 0.97, 0.98, 0.99), compared=(0.98, 0.99)),
 }
 
 

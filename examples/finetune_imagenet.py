@@ -144,9 +144,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument(
-        "--weight-rate", type=float, default=0.01, help="Adam's, in steps of the codebook (default: %(default)s)"
+        "--weight-rate", type=float, default=0.01, help="Adam's, see `distillation.optimizer` (default: %(default)s)"
     )
-    parser.add_argument("--rate", type=float, default=1e-3, help="Adam's, of scales and biases (default: %(default)s)")
+    parser.add_argument("--rate", type=float, default=5e-4, help="Adam's, of scales and biases (default: %(default)s)")
     parser.add_argument("--workers", type=int, default=4, help="processes that load images (default: %(default)s)")
     parser.add_argument("--device", default="cpu", help="PyTorch's name of it (default: %(default)s)")
     parser.add_argument("--run", type=Path, default=Path("build/imagenet"), metavar="DIR")
