@@ -48,7 +48,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "lenet-300-100": [
         {}, {"l1": 0.0}, {"l1": 1e-5}, {"l1": 1e-4}, {"bits": 2}, {"bits": 4}, {"tuning_rate": 3e-4}, {"tuning_rate": 3e-3},
         {"tuning_epochs": 16}, {"scale": "auto"}, {"l1": 5e-5},
-        {"seed": 1001}, {"seed": 1001, "tuning_rate": 3e-3}, {"seed": 1001, "tuning_epochs": 16},
+        {"seed": 1001}, {"seed": 1001, "tuning_rate": 3e-3},
     ],
     "lenet-5": [
         {}, {"l1": 0.0}, {"l1": 1e-4}, {"bits": 2}, {"bits": 4}, {"tuning_rate": 3e-4}, {"tuning_rate": 3e-3},
