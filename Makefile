@@ -25,7 +25,7 @@ test: $(VENV)/.installed
 	$(BIN)/python -m pytest
 
 test-frameworks: $(VENV)/.installed $(VENV)/.frameworks
-	$(BIN)/python -m pytest tests/test_torch.py tests/test_jax.py tests/test_finetuning.py
+	$(BIN)/python -m pytest tests/test_torch.py tests/test_jax.py tests/test_finetuning.py tests/test_finetuning_imagenet.py
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

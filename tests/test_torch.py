@@ -151,6 +151,13 @@ def test_other_types_keep_the_codebook():
     assert opq.FixedCompression.of(opq.torch.compressed(module)) == fixed
 
 
+def test_the_layout_of_the_weights_stays():
+    module = network().to(memory_format=torch.channels_last)
+    opq.torch.fix(module, ratio=8)
+    assert module[3].weight.is_contiguous(memory_format=torch.channels_last)
+    assert not module[3].weight.is_contiguous()
+
+
 def test_a_compiled_module_computes_the_same():
     module = network()
     opq.torch.fix(module, sparsity=0.5, bits=3)

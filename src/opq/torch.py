@@ -67,6 +67,8 @@ def fix(module: nn.Module, *, fixed: FixedCompression | None = None, **options: 
     for name, layer in fixed.items():
         path, _, tensor_name = name.rpartition(".")
         projection = Projection(layer).to(parameters[name].device)
+        # The weight's layout, channels_last for one, would otherwise be lost in every forward pass.
+        projection.mask = torch.empty_like(parameters[name], dtype=torch.bool).copy_(projection.mask)
         parametrize.register_parametrization(module.get_submodule(path), tensor_name, projection)
     return fixed
 
