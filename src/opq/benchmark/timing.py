@@ -12,6 +12,7 @@ import numpy as np
 Run = Callable[[], object]
 
 _REST = 0.2  # seconds
+_WARM = 0.1
 
 
 @dataclass(frozen=True)
@@ -51,14 +52,18 @@ def measure(engines: list[Engine], warmup: int, runs: int) -> list[Timing]:
         after = _memory("VmHWM")
         loaded.append((engine, run, init, first, None if before is None or after is None else after - before))
     # An engine's threads may spin for a while after its last run and take a core from the next one: each turn is a block of
-    # runs, after a rest and one run that is not counted.
+    # runs after a rest. A processor that has rested is slow at first, for a time that is the same for all: runs are not
+    # counted until it has passed, however many these are.
     times: list[list[float]] = [[] for _ in engines]
     block = max(1, min(10, runs // 5))
     while len(times[-1]) < runs:
         for (_, run, *_), samples in zip(loaded, times, strict=True):
             time.sleep(_REST)
-            for _ in range(warmup if not samples else 1):
+            warm_at = time.perf_counter() + _WARM
+            uncounted = 0
+            while uncounted < (warmup if not samples else 1) or time.perf_counter() < warm_at:
                 run()
+                uncounted += 1
             for _ in range(min(block, runs - len(samples))):
                 started = time.perf_counter()
                 run()
