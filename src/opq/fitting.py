@@ -29,7 +29,7 @@ Finish = Callable[[Mapping[str, Tensor]], tuple[dict[str, Tensor], dict[str, str
 # moves in steps; others take one or two.
 _TOLERANCE, _AIM, _ENCODINGS = 0.01, 0.996, 12
 # Estimates of a size are off by up to 0.2 %: codes whose size is estimated to be this close to the aim are worth a file.
-_CLOSE, _ESTIMATES = 0.003, 3
+_CLOSE, _ESTIMATES = 0.003, 2
 _TICK = 2.0  # seconds
 
 
@@ -150,25 +150,24 @@ def fit(problem: Problem, search: BytesProblem, target: float) -> CompressedMode
 def _first_codes(
     problem: Problem, search: BytesProblem, target: float, besides: float
 ) -> tuple[float, Array, dict[str, QuantizedTensor] | None]:
-    """(log lambda, the bytes of every layer as they were predicted, the codes) for a file of `target` bytes.
+    """(log lambda, the bytes of every layer as they were predicted, the codes if they are known) for a file of `target` bytes.
 
     The rate model's prediction is off by up to 10 %. The codes that it leads to are not encoded: what the coder would need for
-    them is estimated, which tells how to correct the prediction, and is exact enough to know codes that are worth a file.
+    them is estimated, which corrects the prediction, and is exact enough to know codes that are worth a file. After two
+    corrections the prediction is as good as the estimate.
     """
-    guess = math.nan
     for estimate in range(1, _ESTIMATES + 1):
-        before, guess = guess, search.nearest(_AIM * target - besides)
-        if guess == before:  # an end of the range
-            break
-        predicted, quantized = search.layer_bytes(guess), None
+        guess, quantized = search.nearest(_AIM * target - besides), None
+        predicted = search.layer_bytes(guess)
         quantized = problem.quantize(search.allocate(guess))
         estimated = [estimated_bytes(tensor) for tensor in quantized.values()]
         search.correct(guess, estimated)
         size = sum(estimated) + besides
         problem.say(f"estimate {estimate}: {size:,.0f} bytes, {100.0 * size / target:.1f} % of the target")
         if abs(size / target - _AIM) <= _CLOSE:
-            break
-    return guess, predicted, quantized
+            return guess, predicted, quantized
+    guess = search.nearest(_AIM * target - besides)
+    return guess, search.layer_bytes(guess), None
 
 
 class Ticker:
