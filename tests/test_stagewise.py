@@ -62,6 +62,14 @@ def test_no_other_thresholds_cost_as_little_for_as_few_multiply_adds():
     assert ours <= best * (1 + 1e-3)
 
 
+def test_a_sparsity_is_met_where_most_weights_are_tiny():
+    """A penalty on |w| leaves such layers. All that survives is beyond the histogram of 32 mean magnitudes."""
+    rng = np.random.default_rng(0)
+    w = np.where(rng.random((200, 300)) < 0.02, rng.laplace(size=(200, 300)), 1e-4 * rng.laplace(size=(200, 300)))
+    result = opq.compress({"l0": w.astype(np.float32)}, sparsity=0.995, bits=3, channel_scale="none")
+    assert result.report["totals"]["sparsity"] == pytest.approx(0.995, abs=1e-4)
+
+
 @pytest.mark.parametrize("mean_bits", [2, 2.7, 3.5, 5, 8])
 def test_mean_bits_are_met_from_below(mean_bits):
     named = weights()

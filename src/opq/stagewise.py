@@ -67,14 +67,21 @@ class Survivors:
         tails = np.stack([layer.tail for layer in self.layers if layer.tail is not None])
         rows = np.arange(len(live))
 
+        outliers = [np.sort(self.layers[i].outliers) for i in live]
+
         def survivors(log_root: float) -> Array:
-            """Nonzeros above exp(log_root) * unit, linear inside a bin; the least and the largest magnitude end their bins."""
+            """Nonzeros above exp(log_root) * unit, linear inside a bin; the least and the largest magnitude end their bins.
+
+            The last bin has no end, and where a penalty has made most weights tiny it holds all that matter: it is counted.
+            """
             t = np.exp(log_root) * unit
             k = np.minimum(t / width, HISTOGRAM_BINS - 1).astype(np.int64)
             begin = np.maximum(k * width, minimum)
-            end = np.where(k == HISTOGRAM_BINS - 1, maximum, np.minimum((k + 1) * width, maximum))
+            end = np.minimum((k + 1) * width, maximum)
             inside = np.clip((t - begin) / np.maximum(end - begin, 1e-300), 0.0, 1.0)
             count = tails[rows, k] + inside * (tails[rows, k + 1] - tails[rows, k])
+            for i in np.flatnonzero(k == HISTOGRAM_BINS - 1):
+                count[i] = outliers[i].size - np.searchsorted(outliers[i], t[i], side="right")
             return np.asarray(np.where(t >= maximum, 0.0, count))
 
         target = kept * counts.sum()
