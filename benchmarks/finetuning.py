@@ -193,10 +193,10 @@ def measure(task: tuple[str, int]) -> None:
     partial.replace(path)
 
 
-def load_result(name: str, seed: int) -> dict[str, Any]:
-    """What `measure` kept."""
-    result: dict[str, Any] = json.loads((RESULTS / f"{name}-{seed}.json").read_text())
-    return result
+def load_results(name: str, seeds: int) -> list[dict[str, Any]]:
+    """What `measure` kept, of the first seeds as far as they are there."""
+    paths = [RESULTS / f"{name}-{seed}.json" for seed in range(seeds)]
+    return [json.loads(path.read_text()) for path in paths if path.exists()]
 
 
 def main() -> None:
@@ -205,18 +205,19 @@ def main() -> None:
     parser.add_argument("--networks", nargs="+", default=list(RECIPES), choices=list(RECIPES))
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--jobs", type=int, default=2, help="processes, of one thread each (default: %(default)s)")
+    parser.add_argument("--kept", action="store_true", help="measure nothing: the page of the results that there are")
     parser.add_argument("--write", help="the page; its picture goes to docs/finetuning-mnist.png")
     args = parser.parse_args()
-    mnist()  # fetched once, before the processes start
-    tasks = [(name, seed) for seed in range(args.seeds) for name in args.networks]
-    with multiprocessing.get_context("spawn").Pool(args.jobs) as pool:
-        for _ in pool.imap_unordered(measure, tasks, chunksize=1):
-            pass
-    results = {
-        name: [json.loads((RESULTS / f"{name}-{seed}.json").read_text()) for seed in range(args.seeds)]
-        for name in args.networks
-    }
-    write_page(results, RECIPES, None if args.write is None else Path(args.write))
+    if not args.kept:
+        mnist()  # fetched once, before the processes start
+        tasks = [(name, seed) for seed in range(args.seeds) for name in args.networks]
+        with multiprocessing.get_context("spawn").Pool(args.jobs) as pool:
+            for _ in pool.imap_unordered(measure, tasks, chunksize=1):
+                pass
+    results = {name: load_results(name, args.seeds) for name in args.networks}
+    write_page(
+        {name: runs for name, runs in results.items() if runs}, RECIPES, None if args.write is None else Path(args.write)
+    )
 
 
 if __name__ == "__main__":
