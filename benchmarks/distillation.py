@@ -60,13 +60,6 @@ def student(model: opq.Model, first: opq.CompressedModel, fixed: opq.FixedCompre
     return module.to(memory_format=torch.channels_last)
 
 
-def freeze_fine(module: GraphModule, levels: int) -> None:
-    """Train no layer with so many levels per sign or more: its noise is small, and its gradients cost time."""
-    for name, tensor in opq.torch.fixed_compression(module).items():
-        if tensor.levels >= levels:
-            module.get_submodule(name.rpartition(".")[0]).requires_grad_(False)
-
-
 def optimizer(module: GraphModule, weights: float, others: float) -> torch.optim.Adam:
     """Adam with a rate for every tensor: `group["first_rate"]`, which a schedule multiplies.
 
@@ -77,8 +70,6 @@ def optimizer(module: GraphModule, weights: float, others: float) -> torch.optim
     """
     groups: list[dict[str, Any]] = []
     for name, parameter in module.named_parameters():
-        if not parameter.requires_grad:
-            continue
         rate = others
         if name.endswith("weight.original"):
             projection = module.get_submodule(name.removesuffix(".original"))[0]
@@ -96,10 +87,7 @@ def set_rates(adam: torch.optim.Adam, step: int, steps: int, warm_up: int) -> No
 
 
 def imitation(module: GraphModule, teacher: GraphModule, x: Tensor, features: float) -> Tensor:
-    """KL(teacher || module) + features * the mean, over the layers, of squared error over variance of what ReLU6 gives.
-
-    Layers before the first that is trained do not count.
-    """
+    """KL(teacher || module) + features * the mean, over the layers, of squared error over variance of what ReLU6 gives."""
     with torch.no_grad():
         target, wanted = teacher.features(x)
     output, got = module.features(x)
@@ -108,7 +96,7 @@ def imitation(module: GraphModule, teacher: GraphModule, x: Tensor, features: fl
     )
     if features == 0.0:
         return divergence
-    errors = [(a - b).square().mean() / b.var() for a, b in zip(got, wanted) if a.requires_grad]
+    errors = [(a - b).square().mean() / b.var() for a, b in zip(got, wanted)]
     return divergence + features * torch.stack(errors).mean()
 
 

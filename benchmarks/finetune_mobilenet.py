@@ -1,6 +1,6 @@
 """What fine-tuning gets back without labels and without the training set: MobileNet-V1 imitates its own dense outputs.
 
-    python benchmarks/finetune_mobilenet.py --images imagenet.zip [--ratios 8 12 16] [--epochs 8]
+    python benchmarks/finetune_mobilenet.py --images imagenet.zip [--ratios 8 12 16] [--epochs 6]
                                             [--write benchmarks/FINETUNING_MOBILENET.md]
 
 --images: a folder or zip archive of photographs, with or without ImageNet's labels (see images.py). Four of five are trained
@@ -27,7 +27,7 @@ from torch.nn import functional
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import opq
-from benchmarks.distillation import fine_tuned, freeze_fine, imitation, optimizer, set_rates, student
+from benchmarks.distillation import fine_tuned, imitation, optimizer, set_rates, student
 from benchmarks.fidelity_scores import Estimate, Scores, score
 from benchmarks.graph_module import GraphModule
 from benchmarks.imagenet_networks import NETWORKS
@@ -36,7 +36,7 @@ from opq.cli.tables import format_table, progress
 
 RESULTS = Path(__file__).resolve().parent.parent / "build" / "finetuning"
 NETWORK = NETWORKS["mobilenet-v1"]
-BATCH, WARM_UP, EVERY, FINE = 16, 20, 5, 31
+BATCH, WARM_UP, EVERY = 16, 20, 5
 HEADER = ["ratio", "", "bytes", "top-1 %", "agreement %", "KL, nats", "minutes"]
 
 Pixels = npt.NDArray[np.uint8]  # [n, 224, 224, 3]
@@ -109,7 +109,6 @@ def measure(
     fixed = opq.FixedCompression.of(first)
     start = judge("compressed", first)
     module = student(model, first, fixed)
-    freeze_fine(module, FINE)
     started = time.perf_counter()
     distil(module, GraphModule(model).to(memory_format=torch.channels_last), training, args)
     minutes = f"{(time.perf_counter() - started) / 60.0:.0f}"
@@ -125,7 +124,7 @@ def main() -> None:
     parser.add_argument("--images", type=Path, required=True, metavar="DIR_OR_ZIP")
     parser.add_argument("--count", type=int, default=500, help="photographs, spread over all of them (default: %(default)s)")
     parser.add_argument("--ratios", nargs="+", type=float, default=[8.0, 12.0, 16.0])
-    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument(
         "--weight-rate", type=float, default=0.01, help="Adam's, see `distillation.optimizer` (default: %(default)s)"
     )
@@ -178,9 +177,9 @@ The loss is KL(dense || compressed) of the class probabilities + {args.features:
 error of ReLU6's outputs over their variance. Adam, {args.epochs} epochs of batches of {BATCH}, random cut-outs and mirror
 images. Rates: {args.weight_rate:g} / sqrt(inputs) of a codebook's step for weights, {args.rate:g} for scales (as ratios) and
 biases, with warm-up, falling to 0 along half a cosine. BatchNorm keeps the statistics of the training set, which a batch of
-{BATCH} cannot replace: it is the scale and bias of the layer before, repaired by `opq.compress`, and trained from there. To
-save time, layers with {FINE} levels per sign or more stay as they are. The options were chosen on {trained // EVERY} of the
-photographs trained with (--validate, at ratio 16). Minutes are those of {args.threads} thread on a machine with other work.
+{BATCH} cannot replace: it is the scale and bias of the layer before, repaired by `opq.compress`, and trained from there. The
+options were chosen on {trained // EVERY} of the photographs trained with (--validate, at ratio 16). Minutes are those of
+{args.threads} thread on a machine with other work.
 
 {table}
 """
