@@ -19,7 +19,6 @@
 #include "kernels/unroll-inl.h"
 
 namespace opq {
-
 namespace {
 
 struct Sixteen {
@@ -89,7 +88,7 @@ inline void finish_byte_row(Seq<V...>, const S (&sum)[sizeof...(V)], const ByteO
   uint8_t* y = out.y + m * out.stride;
   const uint8_t* residual = out.residual ? out.residual + m * out.stride : nullptr;
   const int length = static_cast<int>(out.n) / out.runs;
-  uint8_t apart[kByteTile];  // the residual, and then the output, as far apart as the sums' runs
+  uint8_t apart[kByteTile] = {};  // the residual, and then the output, as far apart as the sums' runs
   if (out.runs > 1 && residual) {
     for (int i = 0; i < out.runs; ++i) copy_bytes<S>(residual + i * length, apart + i * out.step, length);
     residual = apart;

@@ -11,12 +11,9 @@
 // tap would take longer than the products. Such a tile is some whole rows of output pixels, with the padding between
 // them, or a part of one. Small images are copied after all: their rows fill a tile badly.
 #include <algorithm>
-#include <cstring>
 #include <limits>
 
-#include "runtime/aligned_buffer.h"
-#include "runtime/code_pairs.h"
-#include "runtime/integer_finish.h"
+#include "runtime/integer_conv_codes.h"
 #include "runtime/integer_layer_packed.h"
 #include "runtime/integer_planes.h"
 #include "runtime/parallel.h"
@@ -26,158 +23,10 @@
 namespace opq {
 namespace {
 
-constexpr int64_t kRowCost = 4;  // starting and finishing a row takes as long as so many pairs
-
-// A block of the codes of one group of a convolution: rows [first, last), k from block * kDepth on.
-struct Block {
-  int64_t group, block, first, last;
-};
-
 // Above this share of nonzeros the dense kernel is faster, although it multiplies the zeros as well.
 constexpr double kDenseDensity = 0.45;
 
 constexpr int64_t kLeastWidthInPlace = 20;  // of the output; measured on 28 and 14
-
-int64_t blocks_of(int64_t depth, int64_t block_depth) {
-  return std::max<int64_t>(1, (depth + block_depth - 1) / block_depth);
-}
-
-// The nonzeros as pairs, [group][block][row].
-template <typename T>
-class PairCodes {
- public:
-  static constexpr int64_t kRows = 1;  // that are computed together
-  static constexpr bool kReadsPlanes = true;
-  using Sum = typename SumOf<T>::type;
-  using Output = typename OutputOf<T>::type;
-
-  // Of k in a block. Where a panel is copied it fits the L1 cache; windows share their inputs, so that more do.
-  static int64_t block_depth(const ConvGeometry& geometry) {
-    const int64_t panel = sizeof(T) == 1 ? kByteDepth : kWordDepth;
-    return geometry.kernel_h == 1 && geometry.kernel_w == 1 ? panel : 9 * 128;
-  }
-
-  PairCodes(const Weights& weights, const ConvGeometry& geometry)
-      : rows_(weights.rows / geometry.group),
-        blocks_(blocks_of(weights.depth, block_depth(geometry))),
-        pairs_(sizeof(T) == 1 ? Precision::kInt8 : Precision::kInt16),
-        costs_(static_cast<std::size_t>(weights.rows), kRowCost) {
-    const int64_t depth = block_depth(geometry);
-    for (int64_t group = 0; group < geometry.group; ++group) {
-      for (int64_t block = 0; block < blocks_; ++block) {
-        for (int64_t m = group * rows_; m < (group + 1) * rows_; ++m) {
-          const int64_t first = block * depth;
-          costs_[static_cast<std::size_t>(m)] +=
-              pairs_.add_row(weights.codes + m * weights.depth + first, std::min(depth, weights.depth - first));
-        }
-      }
-    }
-    pairs_.finish();
-  }
-
-  int64_t cost(int64_t m) const { return costs_[static_cast<std::size_t>(m)]; }  // of an output row, in pairs
-
-  static void pack(const T* x, const std::ptrdiff_t* offsets, int depth, const IntegerRun* runs, int count, int chunk,
-                   T* panel, const Kernels& kernels) {
-    if constexpr (sizeof(T) == 1) {
-      kernels.pack_bytes(x, offsets, depth, runs, count, chunk, panel);
-    } else {
-      kernels.pack_words(x, offsets, depth, runs, count, chunk, panel);
-    }
-  }
-  // sums[row - block.first][64] (+)= codes * panel; with `output`, finished instead. With offsets, row k of the panel
-  // is panel + offsets[k].
-  void multiply(const Block& block, const T* panel, const std::ptrdiff_t* offsets, Sum* sums, const Output* output,
-                const Kernels& kernels) const {
-    const PairBlock rows =
-        pairs_.block(static_cast<std::size_t>((block.group * blocks_ + block.block) * rows_ + block.first));
-    const int count = static_cast<int>(block.last - block.first);
-    const bool first = block.block == 0;
-    if constexpr (sizeof(T) == 1) {
-      if (offsets) return kernels.byte_block_in_place(rows, count, panel, offsets, sums, first, output);
-      kernels.byte_block(rows, count, panel, sums, first, output);
-    } else {
-      if (offsets) return kernels.word_block_in_place(rows, count, panel, offsets, sums, first, output);
-      kernels.word_block(rows, count, panel, sums, first, output);
-    }
-  }
-  static constexpr bool kFinishes = true;  // multiply() takes an output
-
-  std::size_t bytes() const { return pairs_.bytes() + costs_.size() * sizeof(int64_t); }
-  static const char* name() { return sizeof(T) == 1 ? "int8 pairs" : "int16 pairs"; }
-
- private:
-  int64_t rows_, blocks_;
-  CodePairs pairs_;
-  std::vector<int64_t> costs_;
-};
-
-// All codes, four rows and four k together: [group][block][row / 4][k / 4][4][4].
-class QuadCodes {
- public:
-  static constexpr int64_t kRows = 4;
-  static constexpr bool kReadsPlanes = false;
-  using Sum = int32_t;
-  using Output = ByteOutput;
-
-  static int64_t block_depth(const ConvGeometry&) { return kDepth; }
-
-  QuadCodes(const Weights& weights, const ConvGeometry& geometry)
-      : rows_(weights.rows / geometry.group),
-        depth_(weights.depth),
-        codes_(static_cast<std::size_t>(bytes_of(weights, geometry.group))) {
-    std::memset(codes_.data(), 0, codes_.size());
-    for (int64_t m = 0; m < weights.rows; ++m) {
-      for (int64_t k = 0; k < depth_; ++k) {
-        const int64_t row = m % rows_, in_block = k % kDepth;
-        codes_at(m / rows_, k / kDepth, row / 4)[in_block / 4 * 16 + row % 4 * 4 + in_block % 4] =
-            weights.codes[m * depth_ + k];
-      }
-    }
-  }
-
-  static bool holds(const Weights& weights) {
-    return std::all_of(weights.codes, weights.codes + weights.rows * weights.depth,
-                       [](int8_t code) { return code >= -64 && code <= 64; });
-  }
-  static int64_t bytes_of(const Weights& weights, int64_t groups) {
-    return groups * row_quads(weights.rows / groups) * quads_of(weights.depth) * 16;
-  }
-  int64_t cost(int64_t) const { return 1; }
-
-  static void pack(const uint8_t* x, const std::ptrdiff_t* offsets, int depth, const IntegerRun* runs, int count,
-                   int chunk, uint8_t* panel, const Kernels& kernels) {
-    kernels.pack_quads(x, offsets, depth, runs, count, chunk, panel);
-  }
-  void multiply(const Block& block, const uint8_t* panel, const std::ptrdiff_t*, int32_t* sums, const ByteOutput*,
-                const Kernels& kernels) const {
-    const int64_t quads = quads_of(std::min(kDepth, depth_ - block.block * kDepth));
-    for (int64_t row = block.first; row < block.last; row += 4) {
-      kernels.quad_block(codes_at(block.group, block.block, row / 4), static_cast<int>(quads), panel,
-                         sums + (row - block.first) * kByteTile, block.block == 0);
-    }
-  }
-  static constexpr bool kFinishes = false;
-
-  std::size_t bytes() const { return codes_.size(); }
-  static const char* name() { return "int8 dense"; }
-
- private:
-  static constexpr int64_t kDepth = kByteDepth;
-
-  static int64_t quads_of(int64_t depth) { return (depth + 3) / 4; }
-  static int64_t row_quads(int64_t rows) { return (rows + 3) / 4; }
-  // Blocks before the last one are of whole quads.
-  int8_t* codes_at(int64_t group, int64_t block, int64_t row_quad) const {
-    const int64_t quads = quads_of(depth_), before = block * kDepth / 4;
-    const int64_t in_block = std::min(kDepth / 4, quads - before);
-    return reinterpret_cast<int8_t*>(codes_.data()) +
-           16 * (row_quads(rows_) * (group * quads + before) + row_quad * in_block);
-  }
-
-  int64_t rows_, depth_;
-  AlignedBuffer codes_;
-};
 
 template <typename T, typename Codes>
 class IntegerConvLayer final : public IntegerLayer {

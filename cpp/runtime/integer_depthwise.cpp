@@ -23,7 +23,7 @@ namespace {
 template <typename T>
 class IntegerDepthwiseLayer final : public IntegerLayer {
  public:
-  using Sum = typename SumOf<T>::type;
+  using Sum = typename Held<T>::Sum;
 
   IntegerDepthwiseLayer(const Weights& weights, const ConvGeometry& geometry)
       : IntegerLayer(weights),

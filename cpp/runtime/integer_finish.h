@@ -40,7 +40,7 @@ std::size_t residual_size(const IntegerEpilogue& e) {
   return e.residual_grid ? sizeof(T) : sizeof(float);
 }
 
-// What a kind of activations has: sums in int32_t with the zero counted, or in float64 (words have their zero at 0).
+// Sums are int32_t, with the zero counted, or float64 (words have their zero at 0).
 inline void to_floats(const int32_t* sums, const Grid& grid, const CodeSums& codes, float* y, int n,
                       const Kernels& kernels) {
   kernels.sums_to_floats(sums, static_cast<int32_t>(grid.zero * (codes.positive - codes.negative)), y, n);
@@ -49,26 +49,18 @@ inline void to_floats(const double* sums, const Grid&, const CodeSums&, float* y
   kernels.doubles_to_floats(sums, y, n);
 }
 
+// What comes of activations of a type.
 template <typename T>
-struct SumOf;
+struct Held;
 template <>
-struct SumOf<uint8_t> {
-  using type = int32_t;
+struct Held<uint8_t> {
+  using Sum = int32_t;
+  using Output = ByteOutput;
 };
 template <>
-struct SumOf<int16_t> {
-  using type = double;
-};
-
-template <typename T>
-struct OutputOf;
-template <>
-struct OutputOf<uint8_t> {
-  using type = ByteOutput;
-};
-template <>
-struct OutputOf<int16_t> {
-  using type = WordOutput;
+struct Held<int16_t> {
+  using Sum = double;
+  using Output = WordOutput;
 };
 
 // Whether the kernels that multiply can finish as well: to integers, without values that are float32.
@@ -80,7 +72,7 @@ bool finishes_to_integers(const IntegerEpilogue& e) {
 
 // Their output, of one pixel of channel m, `offset` elements into y and residual; the input is held on the grid x.
 template <typename T>
-typename OutputOf<T>::type integer_output(const IntegerEpilogue& e, int64_t m, int64_t offset, const Grid& x) {
+typename Held<T>::Output integer_output(const IntegerEpilogue& e, int64_t m, int64_t offset, const Grid& x) {
   const T* residual = e.residual ? reinterpret_cast<const T*>(e.residual) + offset : nullptr;
   T* y = reinterpret_cast<T*>(e.y) + offset;
   if constexpr (sizeof(T) == 1) {

@@ -168,7 +168,7 @@ class IntegerLinearLayer final : public IntegerLayer {
   const char* kernel_name() const override { return Codes::name(sizeof(T) == 2); }
 
  private:
-  using Sum = typename SumOf<T>::type;
+  using Sum = typename Held<T>::Sum;
   static constexpr bool kIsCentred = std::is_same_v<typename Codes::X, int16_t>;
 
   void run_block(int64_t block, int64_t image, const typename Codes::X* x, const Grid& grid, const IntegerEpilogue& e,

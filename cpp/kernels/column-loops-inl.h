@@ -1,0 +1,72 @@
+// What the kernels that walk down columns share: columns-inl.h in float32, columns-integer-inl.h in integers.
+//
+// V, the set's type of vectors, keeps the functions in the set's own file.
+#pragma once
+
+#include "kernels/kernels.h"
+#include "kernels/unroll-inl.h"
+
+namespace opq {
+
+constexpr std::size_t kColumnChunk = 512;  // columns that are listed at a time
+constexpr std::size_t kColumnsAhead = 24;  // columns that are fetched before they are used
+
+// The k in [begin, end) with x[k] != 0, without a branch that depends on x. Returns how many. Behind them lies the last
+// k of the chunk, kColumnsAhead times. The list also tells what to prefetch: the hardware follows a stream, but not one
+// with gaps.
+template <class V, class X>
+inline std::size_t list_columns(const X* x, std::size_t begin, std::size_t end, std::size_t* active) {
+  std::size_t count = 0;
+  for (std::size_t k = begin; k < end; ++k) {
+    active[count] = k;
+    count += x[k] != 0;
+  }
+  for (std::size_t i = 0; i < kColumnsAhead; ++i) active[count + i] = end - 1;
+  return count;
+}
+
+// add(row, code + 128, x[k]) for the entries row + 256 * (code + 128) of the columns with x[k] != 0. Two at a time, as
+// in sparse-inl.h. Rows of a column differ, so the two sums are independent. Returns the end of the pairs.
+template <class V, class X, class Add>
+inline const uint16_t* for_entries(const uint16_t* counts, const uint16_t* pairs, const X* x, std::size_t depth,
+                                   const Add& add) {
+  for (std::size_t k = 0; k < depth; ++k) {
+    const uint16_t* pair = pairs;
+    pairs += counts[k];
+    const X x_k = x[k];
+    if (x_k == 0) continue;
+    for (; pairs - pair >= 2; pair += 2) {
+      uint32_t two;
+      __builtin_memcpy(&two, pair, sizeof two);
+      add(two & 0xff, two >> 8 & 0xff, x_k);
+      add(two >> 16 & 0xff, two >> 24, x_k);
+    }
+    if (pair != pairs) add(*pair & 0xff, *pair >> 8, x_k);
+  }
+  return pairs;
+}
+
+// run(SeqTo<vectors>()), 1 to 8
+template <class V, class Run>
+inline void with_vectors(int vectors, const Run& run) {
+  switch (vectors) {
+    case 1:
+      return run(SeqTo<1>());
+    case 2:
+      return run(SeqTo<2>());
+    case 3:
+      return run(SeqTo<3>());
+    case 4:
+      return run(SeqTo<4>());
+    case 5:
+      return run(SeqTo<5>());
+    case 6:
+      return run(SeqTo<6>());
+    case 7:
+      return run(SeqTo<7>());
+    case 8:
+      return run(SeqTo<8>());
+  }
+}
+
+}  // namespace opq
