@@ -132,6 +132,25 @@ def test_layers_of_real_shapes(precision, held, channels, rows, kernel, levels, 
 
 
 @pytest.mark.parametrize("precision", ["int8", "int16"])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_threads_that_fill_neighbouring_channels_do_not_disturb_each_other(precision, stride):
+    """Without padding, whose zeros would hide what is written too far behind a channel."""
+    rng = np.random.default_rng(6)
+    tensors = {"c.weight": quantized(rng, (8, 192, 3, 3), 7, 0.9)}
+    graph = Graph(
+        (ValueInfo("x", "float32", ("N", 192, 41, 43)),),
+        (ValueInfo("y", "float32", (None, 8, None, None)),),
+        (conv("c", "x", "y", kernel=3, strides=(stride, stride)),),
+    )
+    x = rng.normal(size=(1, 192, 41, 43)).astype(np.float32)
+    model = with_ranges(opq.CompressedModel(graph, tensors), x, ["x"])
+    expected = core(model, precision, x)
+    session = opq.Session(model, precision=precision, threads=3)
+    for _ in range(30):
+        assert_same_bits(session.run(None, {"x": x}), expected)
+
+
+@pytest.mark.parametrize("precision", ["int8", "int16"])
 @pytest.mark.parametrize("held", [True, False], ids=["held", "by_image"])
 @pytest.mark.parametrize("shape", [(1200,), (3, 700)], ids=["rows", "batch_of_rows"])
 def test_linear_layers(precision, held, shape):

@@ -91,4 +91,4 @@ PYTHONPATH=tests "$PYTHON" tools/machine_bits.py write "$folder/bits"
 PYTHONPATH=tests "$folder/python" tools/machine_bits.py check "$folder/bits"
 echo "opq: tests"
 PYTHONPATH=tests "$folder/python" -m pytest -q -p no:cacheprovider tests/test_core.py tests/test_session.py tests/test_golden.py \
-  tests/test_codec.py tests/test_integer_arrays.py
+  tests/test_codec.py tests/test_integer_arrays.py tests/test_integer_core.py

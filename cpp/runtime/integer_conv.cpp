@@ -72,7 +72,7 @@ class IntegerConvLayer final : public IntegerLayer {
       job.channel_stride = shape.h * shape.w;
       job.row_stride = shape.w;
     } else {
-      job.channel_stride = planes_.channel_floats(shape);
+      job.channel_stride = channel_stride(shape);
       job.row_stride = planes_.row_stride(shape);
       parallel_ranges(pool, shape.n * shape.c, grain_of(job.channel_stride), [&](int64_t begin, int64_t end, int) {
         for (int64_t i = begin; i < end; ++i) {
@@ -188,10 +188,16 @@ class IntegerConvLayer final : public IntegerLayer {
            shape.pad_top == 0 && shape.pad_left == 0 && shape.out_h == shape.h && shape.out_w == shape.w;
   }
 
+  // Of the planes of two channels: one thread's copies run into the slack, not into the next channel, which may be
+  // another thread's.
+  int64_t channel_stride(const ConvShape& shape) const {
+    return std::min(planes_.channel_floats(shape), std::numeric_limits<int64_t>::max() / 16) + kIntegerSlack;
+  }
+
   std::size_t plane_elements(const ConvShape& shape) const {
     if (reads_input_directly(shape)) return 0;
-    const int64_t elements = saturating_product({shape.n, shape.c, planes_.channel_floats(shape)});
-    return static_cast<std::size_t>(std::min(elements, std::numeric_limits<int64_t>::max() / 16) + kIntegerSlack);
+    const int64_t elements = saturating_product({shape.n, shape.c, channel_stride(shape)});
+    return static_cast<std::size_t>(std::min(elements, std::numeric_limits<int64_t>::max() / 16));
   }
 
   // A panel, and sums of all rows where there are several blocks, of those computed together where there is one.
