@@ -2,8 +2,8 @@
 
     python benchmarks/finetuning.py [--networks lenet-300-100 lenet-5] [--seeds 5] [--jobs 2] [--write benchmarks/FINETUNING.md]
 
-Needs the group `frameworks` of pyproject.toml. Every network and seed is one process with one thread, and its result is kept
-under build/finetuning: a run that was stopped goes on where it was.
+Needs the group `frameworks` of pyproject.toml. Every network and seed is one process with one thread, and its rows are kept
+under build/finetuning as they come: a run that was stopped trains the dense network again and measures what is missing.
 """
 
 from __future__ import annotations
@@ -163,23 +163,26 @@ def measure(task: tuple[str, int]) -> None:
     """One network and seed: dense, then every budget, then the comparison with masks and codebooks derived again."""
     name, seed = task
     path = RESULTS / f"{name}-{seed}.json"
-    if path.exists():
-        return
-    recipe, trainer = RECIPES[name], Trainer(seed)
-    dense = recipe.network()
-    started = time.perf_counter()
-    trainer.train(dense, recipe.epochs, recipe.rate, recipe.l1)
-    result: dict[str, Any] = {
-        "dense_error": trainer.error(dense), "dense_minutes": (time.perf_counter() - started) / 60.0,
-        "dense_bytes": 4 * sum(p.numel() for p in dense.parameters()), "rows": {},
-    }  # fmt: skip
-    progress(f"{name}, seed {seed}: dense {result['dense_error']:.2f} %")
+    recipe = RECIPES[name]
     runs = [(f"{sparsity}", budget(sparsity, recipe.bits), None) for sparsity in recipe.sparsities]
     for what, masks in (("codebooks", False), ("masks and codebooks", True)):
         for sparsity in recipe.compared:
             options = budget(sparsity, recipe.bits)
             runs.append((f"{what}, {sparsity}", options, derive_again(options, masks)))
-    for key, options, again in runs:
+    result = json.loads(path.read_text()) if path.exists() else {"rows": {}}
+    missing = [run for run in runs if run[0] not in result["rows"]]
+    if not missing:
+        return
+    trainer = Trainer(seed)
+    dense = recipe.network()
+    started = time.perf_counter()
+    trainer.train(dense, recipe.epochs, recipe.rate, recipe.l1)
+    result["dense_error"] = trainer.error(dense)
+    result["dense_minutes"] = (time.perf_counter() - started) / 60.0
+    result["dense_bytes"] = 4 * sum(p.numel() for p in dense.parameters())
+    progress(f"{name}, seed {seed}: dense {result['dense_error']:.2f} %")
+    for key, options, again in missing:
+        torch.manual_seed(seed)  # the batches of every row in the same order, whichever rows were measured before
         module = copy.deepcopy(dense)
         opq.torch.fix(module, **options)
         before = opq.torch.compressed(module).file_bytes, trainer.error(module)
@@ -187,6 +190,11 @@ def measure(task: tuple[str, int]) -> None:
         trainer.train(module, recipe.tuning_epochs, recipe.tuning_rate, again=again)
         told = result["rows"][key] = row(trainer, module, before, (time.perf_counter() - started) / 60.0)
         progress(f"{name}, seed {seed}, {key}: {before[1]:.2f} -> {told['error']:.2f} %, {told['bytes']} bytes")
+        keep(path, result)
+
+
+def keep(path: Path, result: dict[str, Any]) -> None:
+    """Write a result whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(result))
