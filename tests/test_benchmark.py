@@ -56,13 +56,10 @@ def test_engines_of_every_precision_are_measured_in_turns():
 
 
 def test_layers_and_their_multiply_adds():
-    rng = np.random.default_rng(0)
-    nodes = (
-        Node("Conv", "a", ("x", "wa"), ("p",)),
-        Node("Conv", "a+b", ("p", "wb"), ("q",)),
-        Node("Softmax", "s", ("q",), ("y",)),
-    )
-    tensors = {"wa": quantized(rng, (8, 3, 3, 3), 3, 0.5), "wb": quantized(rng, (4, 8, 1, 1), 3, 0.5)}
+    plan = [
+        {"name": "a", "rows": 8, "depth": 27, "tile": 64, "seconds_per_pixel": {"sparse": 1e-6}},
+        {"name": "a+b", "rows": 4, "depth": 8, "tile": 1, "seconds_per_pixel": {"sparse": 2e-6, "dense": 1e-6}},
+    ]
     first = {"op": "Conv+Relu", "kernel": "sparse", "shape": (2, 8, 10, 5), "nonzeros": 100}
     second = {"op": "Conv", "kernel": "sparse", "shape": (2, 4, 10, 5), "nonzeros": 16}
     last = {"op": "Softmax", "kernel": "", "shape": (2, 4, 10, 5), "nonzeros": 0}
@@ -74,9 +71,12 @@ def test_layers_and_their_multiply_adds():
         ]
         for t in (1e-3, 9e-3, 2e-3)
     ]
-    a, b, s = layer_timings(profiles, Graph((), (), nodes), tensors)
+    a, b, s = layer_timings(profiles, plan)
     assert (a.weights, a.ms) == (216, 2.0)
     assert a.sparsity == 1 - 100 / 216
     assert a.gmacs == pytest.approx(100 * (2 * 10 * 5) / 2e-3 / 1e9)
     assert (b.weights, b.sparsity) == (32, 0.5)
     assert (s.weights, s.sparsity, s.gmacs) == (0, None, None)
+    assert a.estimates == {"sparse": pytest.approx(2 * 64e-3)}  # two images of 50 pixels, a tile each
+    assert b.estimates == {"sparse": pytest.approx(0.2), "dense": pytest.approx(0.1)}
+    assert s.estimates == {}

@@ -123,6 +123,29 @@ def test_bench(folder):
     codes = opq.load(folder / "net.opq")["w2"].codes
     [layer] = [layer for layer in data["layers"] if layer["name"].startswith("conv2")]
     assert (layer["weights"], layer["nonzeros"]) == (codes.size, np.count_nonzero(codes))
+    assert layer["gmacs"] <= data["peak_gmacs"]
+
+
+def test_bench_plan(folder):
+    few = ("--runs", 2, "--threads", 1)
+    lines = run("bench", folder / "net.opq", *few, "--plan").stdout.splitlines()
+    assert [word in lines[0] for word in ("layer", "kernel", "zeros %", "sparse ms", "dense ms", "measured ms")] == [True] * 6
+    [conv2] = [line for line in lines if line.startswith("conv2")]
+    chosen = conv2.split()[2]
+    other = "sparse" if chosen == "dense" else "dense"
+    text = run("bench", folder / "net.opq", *few, "--plan", "--kernel", f"conv2={other}").stdout
+    assert f"{other} (asked for)" in next(line for line in text.splitlines() if line.startswith("conv2"))
+    data = json.loads(run("bench", folder / "net.opq", *few, "--kernel", "conv2=sparse", "--json").stdout)
+    [layer] = [layer for layer in data["layers"] if layer["name"].startswith("conv2")]
+    assert (layer["plan"]["kernel"], layer["plan"]["wanted"]) == ("sparse", True)
+    for kernel, word in (("conv2", "LAYER=KERNEL"), ("conv2=slow", "slow"), ("conv9=dense", "conv9")):
+        [line] = [
+            line
+            for line in run("bench", folder / "net.opq", *few, "--kernel", kernel, status=1).stderr.splitlines()
+            if "timing" not in line
+        ]
+        assert line.startswith("opq: ")
+        assert word in line
 
 
 def test_export(folder):

@@ -12,6 +12,7 @@
 #include "format/packed.h"
 #include "runtime/matrix.h"
 #include "runtime/network.h"
+#include "runtime/peak.h"
 #include "runtime/session.h"
 #include "runtime/thread_pool.h"
 
@@ -254,18 +255,60 @@ py::array decode_integers(const py::object& data, int64_t count, const py::dtype
 }
 
 Precision precision_of(const std::string& name) {
-  if (name == "float32") return Precision::kFloat32;
-  if (name == "int16") return Precision::kInt16;
-  if (name == "int8") return Precision::kInt8;
+  for (const Precision precision : {Precision::kFloat32, Precision::kInt16, Precision::kInt8}) {
+    if (name == name_of(precision)) return precision;
+  }
   fail("precision is " + name + ", not float32, int16 or int8");
 }
 
-std::shared_ptr<Network> load_network(const py::object& data, int threads, const std::string& precision_name) {
+KernelWishes wishes_of(const std::map<std::string, std::string>& kernels) {
+  KernelWishes wishes;
+  for (const auto& [layer, name] : kernels) {
+    const std::optional<KernelKind> kind = kernel_kind(name);
+    if (!kind) fail("kernel " + name + " for " + layer + ": expected sparse, dense, 4-bit or depthwise");
+    wishes.emplace(layer, *kind);
+  }
+  return wishes;
+}
+
+std::shared_ptr<Network> load_network(const py::object& data, int threads, const std::string& precision_name,
+                                      const std::map<std::string, std::string>& kernels) {
   const Precision precision = precision_of(precision_name);
+  const KernelWishes wishes = wishes_of(kernels);
   const ByteView view(data);
   const py::gil_scoped_release release;
   Threads pool(threads, 8 * static_cast<uint64_t>(view.bytes().size()));  // a code takes a bit or so
-  return std::make_shared<Network>(view.bytes(), pool.parallel(), precision);
+  return std::make_shared<Network>(view.bytes(), pool.parallel(), precision, wishes);
+}
+
+py::list kernel_choices(const Network& network) {
+  py::list result;
+  const auto& nodes = network.graph().nodes;
+  for (std::size_t i = 0; i < nodes.size(); ++i) {
+    if (nodes[i].op != Op::kConv && nodes[i].op != Op::kLinear) continue;
+    const KernelChoice& choice = network.weights(i).choice;
+    py::dict options;
+    for (const KernelOption& option : choice.options) options[name_of(option.kind)] = 1e-9 * option.nanoseconds;
+    py::dict entry;
+    entry["name"] = nodes[i].name;
+    entry["rows"] = choice.facts.rows;
+    entry["depth"] = choice.facts.depth;
+    entry["nonzeros"] = choice.facts.nonzeros;
+    entry["largest_code"] = choice.facts.largest_code;
+    entry["precision"] = name_of(choice.facts.precision);
+    entry["tile"] = tile_of(choice.facts);
+    entry["kernel"] = name_of(choice.kind);
+    entry["wanted"] = choice.is_wanted;
+    entry["seconds_per_pixel"] = options;
+    result.append(entry);
+  }
+  return result;
+}
+
+double peak_products(const std::string& precision_name) {
+  const Precision precision = precision_of(precision_name);
+  const py::gil_scoped_release release;
+  return peak_products_per_second(precision, choose_kernels());
 }
 
 uint32_t checksum(const py::object& data) {
@@ -317,10 +360,12 @@ PYBIND11_MODULE(_core, module, py::mod_gil_not_used()) {
   py::register_local_exception_translator(translate_error);
 
   py::class_<Network, std::shared_ptr<Network>>(module, "Network")
-      .def(py::init(&load_network), py::arg("data"), py::arg("threads") = 1, py::arg("precision") = "float32")
+      .def(py::init(&load_network), py::arg("data"), py::arg("threads") = 1, py::arg("precision") = "float32",
+           py::arg("kernels") = std::map<std::string, std::string>())
       .def_property_readonly("inputs", [](const Network& network) { return ports(network, network.graph().inputs); })
       .def_property_readonly("outputs", [](const Network& network) { return ports(network, network.graph().outputs); })
       .def_property_readonly("value_names", &value_names)
+      .def_property_readonly("kernel_choices", &kernel_choices)
       .def_property_readonly("packed_bytes", &Network::packed_bytes)
       .def_property_readonly("has_graph", &Network::has_graph);
 
@@ -350,6 +395,7 @@ PYBIND11_MODULE(_core, module, py::mod_gil_not_used()) {
   module.def("encode_integers", &encode_integers, py::arg("values"), py::arg("threads"));
   module.def("decode_integers", &decode_integers, py::arg("data"), py::arg("count"), py::arg("dtype"),
              py::arg("threads"));
+  module.def("peak_products", &peak_products, py::arg("precision"));
   module.def("crc32c", &checksum, py::arg("data"));
   module.def("supported_isas", &supported_isas);
   bindings::add_passes(module);

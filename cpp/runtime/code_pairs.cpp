@@ -8,9 +8,9 @@ namespace {
 
 constexpr int kMostPairs = 255;  // of a segment: its count is a byte
 
-// The sums of the codes of either sign that a segment may have: with activations of 8 bits they are added in 16 bits,
-// 128 * 255 < 2^15, with 16 bits in 32, (32767 + 32768) * 32767 < 2^31.
-constexpr int most_sum(Precision precision) { return precision == Precision::kInt8 ? 128 : 32767; }
+// The sums of the codes of either sign that a segment may have. With 16 bits of activations they are added in 32,
+// (32767 + 32768) * 32767 < 2^31.
+constexpr int most_sum(Precision precision) { return precision == Precision::kInt8 ? CodePairs::kMostByteSum : 32767; }
 
 }  // namespace
 

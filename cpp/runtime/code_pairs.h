@@ -13,6 +13,9 @@ namespace opq {
 class CodePairs {
  public:
   static constexpr int64_t kMostDepth = (int64_t{1} << 16) / kPlaceUnit;
+  // The sum of the codes of either sign that a segment of 8 bits may have: its products are added in 16 bits,
+  // 128 * 255 < 2^15.
+  static constexpr int kMostByteSum = 128;
 
   explicit CodePairs(Precision precision) : precision_(precision) {}
 

@@ -13,6 +13,10 @@ namespace opq {
 // What a session holds activations in: float32, int16_t or uint8_t.
 enum class Precision : uint8_t { kFloat32, kInt16, kInt8 };
 
+inline constexpr const char* name_of(Precision precision) {
+  return precision == Precision::kInt8 ? "int8" : precision == Precision::kInt16 ? "int16" : "float32";
+}
+
 // Bytes of an activation that is held.
 inline constexpr std::size_t element_size(Precision precision) {
   return precision == Precision::kInt8 ? 1 : precision == Precision::kInt16 ? 2 : 4;

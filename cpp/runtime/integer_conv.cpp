@@ -23,9 +23,6 @@
 namespace opq {
 namespace {
 
-// Above this share of nonzeros the dense kernel is faster, although it multiplies the zeros as well.
-constexpr double kDenseDensity = 0.45;
-
 constexpr int64_t kLeastWidthInPlace = 20;  // of the output; measured on 28 and 14
 
 template <typename T, typename Codes>
@@ -342,22 +339,18 @@ class IntegerConvLayer final : public IntegerLayer {
 }  // namespace
 
 std::unique_ptr<IntegerLayer> pack_integer_conv(const Weights& weights, const ConvGeometry& geometry,
-                                                Precision precision) {
+                                                Precision precision, KernelKind kind) {
   if (precision == Precision::kInt16) {
     return std::make_unique<IntegerConvLayer<int16_t, PairCodes<int16_t>>>(weights, geometry);
   }
-  const int64_t n = weights.rows * weights.depth;
-  const int64_t nonzeros = n - std::count(weights.codes, weights.codes + n, 0);
-  if (static_cast<double>(nonzeros) > kDenseDensity * static_cast<double>(n) && QuadCodes::holds(weights)) {
-    return std::make_unique<IntegerConvLayer<uint8_t, QuadCodes>>(weights, geometry);
-  }
+  if (kind == KernelKind::kDense) return std::make_unique<IntegerConvLayer<uint8_t, QuadCodes>>(weights, geometry);
   return std::make_unique<IntegerConvLayer<uint8_t, PairCodes<uint8_t>>>(weights, geometry);
 }
 
-int64_t most_integer_conv_bytes(const Weights& weights, const ConvGeometry& geometry) {
+int64_t most_integer_conv_bytes(const Weights& weights, const ConvGeometry& geometry, KernelKind kind) {
   const int64_t blocks = blocks_of(weights.depth, kWordDepth);  // the most
-  const int64_t pairs = CodePairs::most_bytes(weights.rows * blocks, weights.rows * weights.depth);
-  return std::max(pairs, QuadCodes::bytes_of(weights, geometry.group)) +
+  return (kind == KernelKind::kDense ? QuadCodes::bytes_of(weights, geometry.group)
+                                     : CodePairs::most_bytes(weights.rows * blocks, weights.rows * weights.depth)) +
          (2 * weights.rows + geometry.group) * static_cast<int64_t>(sizeof(int64_t));
 }
 

@@ -94,7 +94,7 @@ class PairCodes {
   std::vector<int64_t> costs_;
 };
 
-// All codes, four rows and four k together: [group][block][row / 4][k / 4][4][4].
+// All codes, none beyond kMostQuadCode, four rows and four k together: [group][block][row / 4][k / 4][4][4].
 class QuadCodes {
  public:
   static constexpr int64_t kRows = 4;
@@ -118,10 +118,6 @@ class QuadCodes {
     }
   }
 
-  static bool holds(const Weights& weights) {
-    return std::all_of(weights.codes, weights.codes + weights.rows * weights.depth,
-                       [](int8_t code) { return code >= -64 && code <= 64; });
-  }
   static int64_t bytes_of(const Weights& weights, int64_t groups) {
     return groups * row_quads(weights.rows / groups) * quads_of(weights.depth) * 16;
   }

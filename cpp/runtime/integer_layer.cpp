@@ -1,9 +1,7 @@
 #include "runtime/integer_layer.h"
 
-#include <algorithm>
 #include <cstdlib>
 
-#include "runtime/code_pairs.h"
 #include "runtime/integer_layer_packed.h"
 
 namespace opq {
@@ -16,11 +14,6 @@ CodeSums sums_of(const int8_t* codes, int64_t depth) {
 }
 
 int64_t code_sum_bytes(const Weights& weights) { return weights.rows * static_cast<int64_t>(sizeof(CodeSums)); }
-
-bool is_depthwise(const Weights& weights, const ConvGeometry& geometry) {
-  return geometry.group > 1 && weights.depth == geometry.kernel_h * geometry.kernel_w &&
-         weights.depth <= CodePairs::kMostDepth;
-}
 
 }  // namespace
 
@@ -41,22 +34,22 @@ bool IntegerLayer::can_multiply(const Weights& weights) {
 }
 
 std::unique_ptr<IntegerLayer> IntegerLayer::pack(const Weights& weights, const ConvGeometry& geometry,
-                                                 Precision precision) {
-  if (is_depthwise(weights, geometry)) return pack_integer_depthwise(weights, geometry, precision);
-  return pack_integer_conv(weights, geometry, precision);
+                                                 Precision precision, KernelKind kind) {
+  if (kind == KernelKind::kDepthwise) return pack_integer_depthwise(weights, geometry, precision);
+  return pack_integer_conv(weights, geometry, precision, kind);
 }
 
-std::unique_ptr<IntegerLayer> IntegerLayer::pack_linear(const Weights& weights, Precision precision) {
-  return pack_integer_linear(weights, precision);
+std::unique_ptr<IntegerLayer> IntegerLayer::pack_linear(const Weights& weights, Precision precision, KernelKind kind) {
+  return pack_integer_linear(weights, precision, kind);
 }
 
-int64_t IntegerLayer::most_bytes(const Weights& weights, const ConvGeometry& geometry) {
-  if (is_depthwise(weights, geometry)) return code_sum_bytes(weights) + most_integer_depthwise_bytes(weights);
-  return code_sum_bytes(weights) + most_integer_conv_bytes(weights, geometry);
+int64_t IntegerLayer::most_bytes(const Weights& weights, const ConvGeometry& geometry, KernelKind kind) {
+  return code_sum_bytes(weights) + (kind == KernelKind::kDepthwise ? most_integer_depthwise_bytes(weights)
+                                                                   : most_integer_conv_bytes(weights, geometry, kind));
 }
 
-int64_t IntegerLayer::most_linear_bytes(const Weights& weights) {
-  return code_sum_bytes(weights) + most_integer_linear_bytes(weights);
+int64_t IntegerLayer::most_linear_bytes(const Weights& weights, KernelKind kind) {
+  return code_sum_bytes(weights) + most_integer_linear_bytes(weights, kind);
 }
 
 }  // namespace opq

@@ -31,12 +31,14 @@ class IntegerLayer {
  public:
   // Whether 32-bit sums hold the products of these codes with whatever 8-bit activations are.
   static bool can_multiply(const Weights& weights);
-  static std::unique_ptr<IntegerLayer> pack(const Weights& weights, const ConvGeometry& geometry, Precision precision);
+  // kind: one of the layer's kernel_options().
+  static std::unique_ptr<IntegerLayer> pack(const Weights& weights, const ConvGeometry& geometry, Precision precision,
+                                            KernelKind kind);
   // One image is one row of x: a shape with one pixel.
-  static std::unique_ptr<IntegerLayer> pack_linear(const Weights& weights, Precision precision);
+  static std::unique_ptr<IntegerLayer> pack_linear(const Weights& weights, Precision precision, KernelKind kind);
   // Bytes that they allocate at the most.
-  static int64_t most_bytes(const Weights& weights, const ConvGeometry& geometry);
-  static int64_t most_linear_bytes(const Weights& weights);
+  static int64_t most_bytes(const Weights& weights, const ConvGeometry& geometry, KernelKind kind);
+  static int64_t most_linear_bytes(const Weights& weights, KernelKind kind);
   virtual ~IntegerLayer() = default;
 
   virtual std::size_t scratch_bytes(const ConvShape& shape, int threads) const = 0;

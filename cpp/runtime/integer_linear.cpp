@@ -17,9 +17,6 @@ namespace {
 
 constexpr int64_t kDepth = 512;  // columns whose products 32 bits hold: 512 * 127 * 32767 < 2^31
 
-// Above this share of nonzeros a column of all codes is faster than a list of its nonzeros.
-constexpr double kDenseDensity = 0.25, kNibbleDensity = 0.06;
-
 int64_t padded(int64_t rows) { return (rows + kVector - 1) / kVector * kVector; }
 
 // All codes, [m / 64][k][64]: the column k of a block is one cache line. The last block is as wide as its rows need.
@@ -80,12 +77,6 @@ class NibbleCodes {
     }
   }
 
-  static bool holds(const Weights& weights) {
-    // 15 * 255 * 2^19 < 2^31
-    return weights.depth < int64_t{1} << 19 && std::all_of(
-                                                   weights.codes, weights.codes + weights.rows * weights.depth,
-                                                   [](int8_t code) { return code >= -8 && code <= 7; });
-  }
   static int64_t bytes_of(int64_t rows, int64_t depth) { return (rows + kRows - 1) / kRows * kLine * depth; }
 
   void multiply(int64_t i, const uint8_t* x, int32_t* sums, const Kernels& kernels) const {
@@ -225,28 +216,23 @@ class IntegerLinearLayer final : public IntegerLayer {
 };
 
 template <typename T>
-std::unique_ptr<IntegerLayer> pack(const Weights& weights) {
-  const int64_t n = weights.rows * weights.depth;
-  const double density =
-      static_cast<double>(n - std::count(weights.codes, weights.codes + n, 0)) / static_cast<double>(n);
+std::unique_ptr<IntegerLayer> pack(const Weights& weights, KernelKind kind) {
   if constexpr (sizeof(T) == 1) {
-    if (density > kNibbleDensity && NibbleCodes::holds(weights)) {
-      return std::make_unique<IntegerLinearLayer<T, NibbleCodes>>(weights);
-    }
+    if (kind == KernelKind::kNibbles) return std::make_unique<IntegerLinearLayer<T, NibbleCodes>>(weights);
   }
-  if (density > kDenseDensity) return std::make_unique<IntegerLinearLayer<T, DenseCodes>>(weights);
+  if (kind == KernelKind::kDense) return std::make_unique<IntegerLinearLayer<T, DenseCodes>>(weights);
   return std::make_unique<IntegerLinearLayer<T, SparseCodes>>(weights);
 }
 
 }  // namespace
 
-std::unique_ptr<IntegerLayer> pack_integer_linear(const Weights& weights, Precision precision) {
-  return precision == Precision::kInt8 ? pack<uint8_t>(weights) : pack<int16_t>(weights);
+std::unique_ptr<IntegerLayer> pack_integer_linear(const Weights& weights, Precision precision, KernelKind kind) {
+  return precision == Precision::kInt8 ? pack<uint8_t>(weights, kind) : pack<int16_t>(weights, kind);
 }
 
-int64_t most_integer_linear_bytes(const Weights& weights) {
-  return std::max({padded(weights.rows) * weights.depth, SparseColumns::most_bytes(weights),
-                   NibbleCodes::bytes_of(weights.rows, weights.depth)});
+int64_t most_integer_linear_bytes(const Weights& weights, KernelKind kind) {
+  if (kind == KernelKind::kNibbles) return NibbleCodes::bytes_of(weights.rows, weights.depth);
+  return kind == KernelKind::kSparse ? SparseColumns::most_bytes(weights) : padded(weights.rows) * weights.depth;
 }
 
 }  // namespace opq

@@ -43,13 +43,14 @@ struct ConvShape {
   int64_t pad_top, pad_left;
 };
 
+enum class KernelKind : uint8_t { kSparse, kDense, kNibbles, kDepthwise };  // kernel_choice.h
+
 class ConvLayer {
  public:
-  // Chooses the kernel (sparse, dense or depthwise) by the share of nonzeros and the geometry, never by threads or
-  // instruction set.
-  static std::unique_ptr<ConvLayer> pack(const Weights& weights, const ConvGeometry& geometry);
+  // kind: one of the layer's kernel_options().
+  static std::unique_ptr<ConvLayer> pack(const Weights& weights, const ConvGeometry& geometry, KernelKind kind);
   // Bytes that pack() allocates at the most, whatever the values are.
-  static int64_t most_bytes(const Weights& weights, const ConvGeometry& geometry);
+  static int64_t most_bytes(const Weights& weights, const ConvGeometry& geometry, KernelKind kind);
   virtual ~ConvLayer() = default;
 
   // Scratch memory in floats that run() needs for this shape, for all threads together.
@@ -64,8 +65,8 @@ class ConvLayer {
 // y[n][m] = epilogue(sum over k of weights[m][k] * x[n][k])
 class LinearLayer {
  public:
-  static std::unique_ptr<LinearLayer> pack(const Weights& weights);
-  static int64_t most_bytes(const Weights& weights);  // likewise
+  static std::unique_ptr<LinearLayer> pack(const Weights& weights, KernelKind kind);
+  static int64_t most_bytes(const Weights& weights, KernelKind kind);  // likewise
   virtual ~LinearLayer() = default;
 
   virtual std::size_t scratch_floats(int64_t batch, int threads) const = 0;

@@ -2,6 +2,7 @@
 
 #include "format/error.h"
 #include "runtime/float_environment.h"
+#include "runtime/kernel_choice.h"
 #include "runtime/pool_cache.h"
 #include "runtime/session.h"
 
@@ -19,9 +20,11 @@ Matrix::Matrix(const int8_t* codes, int64_t rows, int64_t depth, std::vector<flo
   }
   const Weights weights{.codes = codes, .values = nullptr, .rows = rows, .depth = depth};
   if (single_column) {
-    single_ = LinearLayer::pack(weights);
+    single_ = LinearLayer::pack(weights, cheapest(kernel_options(facts_of(weights, nullptr, Precision::kFloat32))));
   } else {
-    several_ = ConvLayer::pack(weights, {});
+    const ConvGeometry geometry;
+    const LayerFacts facts = facts_of(weights, &geometry, Precision::kFloat32);
+    several_ = ConvLayer::pack(weights, geometry, cheapest(kernel_options(facts)));
   }
 }
 

@@ -68,9 +68,10 @@ constexpr int64_t kGroupCodes = int64_t{1} << 22;
 // Decodes a few tensors at a time, packs them for the nodes that use them and frees them.
 class Network::Loader {
  public:
-  Loader(Network& network, const Parallel& parallel)
+  Loader(Network& network, const Parallel& parallel, const KernelWishes& wishes)
       : network_(network),
         parallel_(parallel),
+        wishes_(wishes),
         allowance_(kAllowance + kBytesPerByte * static_cast<int64_t>(network.file_bytes_)) {
     const int64_t by_element = network.precision_ == Precision::kFloat32 ? kBytesPerElement : kBytesPerPairedElement;
     for (const Tensor& tensor : network.tensors_) allowance_ += by_element * tensor.elements;
@@ -90,6 +91,7 @@ class Network::Loader {
       }
     }
     for (const Port& port : network_.graph_.outputs) keep_constant(port.value);
+    check_wishes();
     linear_ = find_linear_convolutions(network_.graph_, network_.tensors_);
     for (std::size_t t = 0; t < network_.tensors_.size();) t = load_group(t);
     for (Tensor& tensor : network_.tensors_) {
@@ -194,7 +196,10 @@ class Network::Loader {
     const ConvGeometry geometry = conv ? geometry_of(node, tensor.shape) : ConvGeometry{};
     spend(node, 2 * weights.rows * static_cast<int64_t>(sizeof(float)));  // scale and bias
     // Nodes that use the same weight in the same way share the packed layer.
-    const Key key{conv, geometry.group, geometry.stride_h, geometry.stride_w, geometry.dilation_h, geometry.dilation_w};
+    const auto wish = wishes_.find(node.name);
+    const int wanted = wish == wishes_.end() ? -1 : static_cast<int>(wish->second);
+    const Key key{conv,  geometry.group, geometry.stride_h, geometry.stride_w, geometry.dilation_h, geometry.dilation_w,
+                  wanted};
     const auto [found, is_new] = packed_.try_emplace(key);
     if (is_new) found->second = pack_layer(node, weights, conv ? &geometry : nullptr);
     *result = found->second;
@@ -208,23 +213,56 @@ class Network::Loader {
   NodeWeights pack_layer(const Node& node, const Weights& weights, const ConvGeometry* geometry) {
     NodeWeights layer;
     layer.is_linear = geometry == nullptr;
+    const bool is_integer = network_.precision_ != Precision::kFloat32 && IntegerLayer::can_multiply(weights);
+    layer.choice = choose(node, facts_of(weights, geometry, is_integer ? network_.precision_ : Precision::kFloat32));
+    const KernelKind kind = layer.choice.kind;
     std::size_t bytes;
-    if (network_.precision_ != Precision::kFloat32 && IntegerLayer::can_multiply(weights)) {
-      spend(node, geometry ? IntegerLayer::most_bytes(weights, *geometry) : IntegerLayer::most_linear_bytes(weights));
-      layer.integer = geometry ? IntegerLayer::pack(weights, *geometry, network_.precision_)
-                               : IntegerLayer::pack_linear(weights, network_.precision_);
+    if (is_integer) {
+      spend(node, geometry ? IntegerLayer::most_bytes(weights, *geometry, kind)
+                           : IntegerLayer::most_linear_bytes(weights, kind));
+      layer.integer = geometry ? IntegerLayer::pack(weights, *geometry, network_.precision_, kind)
+                               : IntegerLayer::pack_linear(weights, network_.precision_, kind);
       bytes = layer.integer->packed_bytes();
     } else if (geometry) {
-      spend(node, ConvLayer::most_bytes(weights, *geometry));
-      layer.conv = ConvLayer::pack(weights, *geometry);
+      spend(node, ConvLayer::most_bytes(weights, *geometry, kind));
+      layer.conv = ConvLayer::pack(weights, *geometry, kind);
       bytes = layer.conv->packed_bytes();
     } else {
-      spend(node, LinearLayer::most_bytes(weights));
-      layer.linear = LinearLayer::pack(weights);
+      spend(node, LinearLayer::most_bytes(weights, kind));
+      layer.linear = LinearLayer::pack(weights, kind);
       bytes = layer.linear->packed_bytes();
     }
     network_.packed_bytes_ += bytes;
     return layer;
+  }
+
+  KernelChoice choose(const Node& node, const LayerFacts& facts) const {
+    KernelChoice choice{.facts = facts, .options = kernel_options(facts)};
+    choice.kind = cheapest(choice.options);
+    const auto wish = wishes_.find(node.name);
+    if (wish == wishes_.end()) return choice;
+    choice.kind = wish->second;
+    choice.is_wanted = true;
+    std::string kinds;
+    for (const KernelOption& option : choice.options) {
+      if (option.kind == choice.kind) return choice;
+      kinds += (kinds.empty() ? "" : ", ") + std::string(name_of(option.kind));
+    }
+    node.fail(ErrorCode::kInput,
+              "the kernel " + std::string(name_of(choice.kind)) + " cannot multiply its weights: expected " + kinds);
+  }
+
+  void check_wishes() const {
+    for (const auto& [name, kind] : wishes_) {
+      const auto& nodes = network_.graph_.nodes;
+      const bool is_layer = std::any_of(nodes.begin(), nodes.end(), [&](const Node& node) {
+        return node.name == name && (node.op == Op::kConv || node.op == Op::kLinear);
+      });
+      if (!is_layer) {
+        throw Error(ErrorCode::kInput, "kernel " + std::string(name_of(kind)) + " for " + name +
+                                           ": there is no Conv or Linear of that name (opq inspect lists the layers)");
+      }
+    }
   }
 
   // Bounds the memory that a small file can ask for: by naming one weight in many nodes, or by shapes that the layers
@@ -265,17 +303,18 @@ class Network::Loader {
     return scale;
   }
 
-  using Key = std::tuple<bool, int64_t, int64_t, int64_t, int64_t, int64_t>;
+  using Key = std::tuple<bool, int64_t, int64_t, int64_t, int64_t, int64_t, int>;
 
   Network& network_;
   const Parallel& parallel_;
+  const KernelWishes& wishes_;
   int64_t allowance_;                            // bytes that may still be packed
   std::vector<std::vector<std::size_t>> users_;  // by tensor: the nodes whose weight it is
   std::vector<bool> linear_;                     // by node
   std::map<Key, NodeWeights> packed_;            // of one tensor, without scale and bias
 };
 
-Network::Network(Bytes file, const Parallel& parallel, Precision precision)
+Network::Network(Bytes file, const Parallel& parallel, Precision precision, const KernelWishes& wishes)
     : precision_(precision), file_bytes_(file.size()) {
   const Container container = parse_container(file);
   tensors_ = parse_tensors(container.tensors, container.data);
@@ -286,7 +325,7 @@ Network::Network(Bytes file, const Parallel& parallel, Precision precision)
       throw Error(ErrorCode::kFormat, "section ACTV gives ranges to the values of a graph, there is none");
     ranges_ = parse_ranges(container.ranges, graph_);
   }
-  Loader(*this, parallel).load();
+  Loader(*this, parallel, wishes).load();
 }
 
 }  // namespace opq

@@ -8,13 +8,23 @@
 #include "runtime/aligned_buffer.h"
 #include "runtime/graph.h"
 #include "runtime/integer_layer.h"
+#include "runtime/kernel_choice.h"
 #include "runtime/layers.h"
 #include "runtime/ranges.h"
 
 namespace opq {
 
+// How a kernel was chosen.
+struct KernelChoice {
+  LayerFacts facts;
+  std::vector<KernelOption> options;
+  KernelKind kind = KernelKind::kDense;
+  bool is_wanted = false;  // by the caller
+};
+
 // The weights of one Conv or Linear node. Exactly one of conv, linear and integer is set.
 struct NodeWeights {
+  KernelChoice choice;
   std::shared_ptr<const ConvLayer> conv;
   std::shared_ptr<const LinearLayer> linear;
   std::shared_ptr<const IntegerLayer> integer;
@@ -25,8 +35,9 @@ struct NodeWeights {
 class Network {
  public:
   // Reads and checks one whole file, all code streams included, each decoded in parallel. The bytes are not needed
-  // afterwards. `precision`: what its sessions hold activations in.
-  explicit Network(Bytes file, const Parallel& parallel = {}, Precision precision = Precision::kFloat32);
+  // afterwards. `precision`: what its sessions hold activations in. Throws Error(kInput) for a wish that cannot be met.
+  explicit Network(Bytes file, const Parallel& parallel = {}, Precision precision = Precision::kFloat32,
+                   const KernelWishes& wishes = {});
 
   Precision precision() const { return precision_; }
 

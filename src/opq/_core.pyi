@@ -20,10 +20,12 @@ Port = tuple[str, str, tuple[int, ...]]
 class Network:
     """A loaded `.opq` file: graph and weights, packed for this machine. Immutable; any number of sessions share it."""
 
-    def __init__(self, data: Buffer, threads: int = 1, precision: str = "float32") -> None:
+    def __init__(self, data: Buffer, threads: int = 1, precision: str = "float32", kernels: Mapping[str, str] = {}) -> None:
         """Reads and checks one whole file, all code streams included, on 1 to 1024 threads; `data` is not needed afterwards.
 
         precision: what its sessions hold activations in, "float32", "int16" or "int8".
+        kernels: by the name of a Conv or Linear, the kernel for it, "sparse", "dense", "4-bit" or "depthwise"; for the others
+        that of least estimated time. Raises ValueError for a layer that there is not, or that the kernel cannot multiply.
         """
 
     @property
@@ -37,6 +39,10 @@ class Network:
     @property
     def value_names(self) -> list[str]:
         """The names of all values of the graph; the first, "", is the absent one. Empty without a graph."""
+
+    @property
+    def kernel_choices(self) -> list[dict[str, Any]]:
+        """One entry per Conv and Linear, in the order of execution, as `opq.Session.plan` gives them."""
 
     @property
     def packed_bytes(self) -> int:
@@ -110,6 +116,11 @@ def encode_integers(values: npt.NDArray[np.integer], threads: int) -> bytes:
 
 def decode_integers(data: Buffer, count: int, dtype: np.dtype[Any], threads: int) -> npt.NDArray[Any]:
     """The `count` values of a grouped stream, dtype [count], all within the range of the type."""
+
+def peak_products(precision: str) -> float:
+    """The most products per second that one thread reaches at this precision: by the dense kernel ("int16": the sparse one) on
+    operands that lie in the L1 cache. Takes some milliseconds.
+    """
 
 def crc32c(data: Buffer) -> int:
     """CRC32C (Castagnoli), as the file's checksums."""

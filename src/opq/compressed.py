@@ -114,8 +114,10 @@ class CompressedModel(Mapping[str, Tensor]):
         """The network loaded into the compiled core, shared by every session of precision "float32" on this model."""
         return self.network_of("float32")
 
-    def network_of(self, precision: Precision) -> _core.Network:
-        """The network loaded into the compiled core for sessions of this precision, shared by them."""
+    def network_of(self, precision: Precision, kernels: Mapping[str, str] | None = None) -> _core.Network:
+        """The network loaded into the compiled core for sessions of this precision, shared by them unless they name kernels."""
+        if kernels:
+            return _core.Network(self._file, checked_threads(None), precision, kernels)
         if precision not in self._networks:
             self._networks[precision] = _core.Network(self._file, checked_threads(None), precision)
         return self._networks[precision]

@@ -47,6 +47,9 @@ class Session:
               reference accepts it and computes as NumPy does.
     precision "float32"; or "int8", "int16": activations as integers, products and sums exact (docs/integers.md)
     backend   "core" (compiled) or "reference" (NumPy, the definition). There is no fallback from one to the other.
+    kernels   by the name of a Conv or Linear, the core's kernel for it instead of the one that should take the least time
+              (`plan`): "sparse", "dense", "4-bit" or "depthwise". It changes how long a run takes, and in integer precision
+              nothing else; in float32 a zero weight then meets an infinite activation or does not.
 
     Raises FormatError for a damaged file, whatever the damage, and UnsupportedError for a file without a graph, OSError,
     TypeError and ValueError as `opq.load` does. A session may be used from several threads; runs of one session take turns,
@@ -61,15 +64,20 @@ class Session:
         threads: int | None = None,
         precision: Precision = "float32",
         backend: Literal["core", "reference"] = "core",
+        kernels: Mapping[str, str] | None = None,
     ) -> None:
         if backend not in ("core", "reference"):
             raise ValueError(f'backend {backend!r} is unknown: expected "core" or "reference"')
         if precision not in ("float32", "int8", "int16"):
             raise ValueError(f'precision {precision!r} is unknown: expected "float32", "int8" or "int16"')
+        if kernels and backend != "core":
+            raise ValueError(f"kernels {dict(kernels)!r}: the reference has none to choose from")
         self._threads = checked_threads(threads)
         self._precision = precision
         self._backend = backend
-        self._graph, self._tensors, self._ranges, network = _opened(source, offset, backend, self._threads, precision)
+        options = _CoreOptions(self._threads, precision, dict(kernels or {})) if backend == "core" else None
+        self._graph, self._tensors, self._ranges, network = _opened(source, offset, options)
+        self._network = network
         self._core = None if network is None else _core.Session(network, self._threads)
 
     @property
@@ -125,6 +133,20 @@ class Session:
         """One entry per step of the last run of the core: nodes, op, kernel, shape, nonzeros, seconds. Empty before it."""
         return self._core.profile() if self._core is not None else []
 
+    def plan(self) -> list[dict[str, Any]]:
+        """How the core chose the kernel of each Conv and Linear, in the order of execution; empty for the reference.
+
+        name, rows, depth    the layer, and its weights as a matrix: output channels, and products per output element
+        nonzeros             of the weights
+        largest_code         the largest absolute one, 0 where the weights are not codes
+        precision            of the activations that it multiplies
+        kernel, wanted       the kernel in use, and whether `kernels` asked for it
+        tile                 output pixels that are computed together; 1 for what is a product with one row of the input
+        seconds_per_pixel    by kernel that can multiply the layer: what one thread should take for an output pixel, counted
+                             in whole tiles, by the model in cpp/runtime/kernel_choice.cpp
+        """
+        return self._network.kernel_choices if self._network is not None else []
+
     def checked_inputs(self, inputs: Mapping[str, npt.ArrayLike]) -> dict[str, npt.NDArray[Any]]:
         """The inputs as `run` uses them: converted, C-contiguous. Raises as `run` does."""
         return checked_inputs(self._graph.inputs, inputs)
@@ -144,26 +166,40 @@ def checked_inputs(infos: Sequence[ValueInfo], inputs: Mapping[str, npt.ArrayLik
     return {info.name: _converted(info, inputs[info.name]) for info in infos}
 
 
+@dataclass(frozen=True)
+class _CoreOptions:
+    """How the core loads a network."""
+
+    threads: int
+    precision: Precision
+    kernels: dict[str, str]
+
+
 def _opened(
-    source: Source, offset: int | None, backend: str, threads: int, precision: Precision
+    source: Source, offset: int | None, options: _CoreOptions | None
 ) -> tuple[Graph, Mapping[str, Tensor], Mapping[str, Range], _core.Network | None]:
-    """Graph, tensors and ranges of activations (for the reference), and network (for the core) of a source."""
+    """Graph, tensors and ranges of activations (for the reference), and network (for the core) of a source.
+
+    options  None for the reference
+    """
     if isinstance(source, (CompressedModel, Model)):
         if offset is not None:
             raise ValueError(f"offset {offset!r}: a {type(source).__name__} has none, it is for files")
         model = CompressedModel(source.graph, source.tensors) if isinstance(source, Model) else source
-        return _runnable(model.graph), model.tensors, model.ranges, model.network_of(precision) if backend == "core" else None
+        network = None if options is None else model.network_of(options.precision, options.kernels)
+        return _runnable(model.graph), model.tensors, model.ranges, network
     with errors_named(source, offset):
-        return _opened_bytes(read_source(source, offset), backend, threads, precision)
+        return _opened_bytes(read_source(source, offset), options)
 
 
 def _opened_bytes(
-    data: bytes | memoryview, backend: str, threads: int, precision: Precision
+    data: bytes | memoryview, options: _CoreOptions | None
 ) -> tuple[Graph, Mapping[str, Tensor], Mapping[str, Range], _core.Network | None]:
-    if backend == "reference":
+    if options is None:
         model = from_bytes(data)
         return _runnable(model.graph), model.tensors, model.ranges, None
-    network = _core.Network(data, threads, precision)  # checks the file, decodes tensors straight into their kernels' layout
+    # Checks the file and decodes tensors straight into their kernels' layout.
+    network = _core.Network(data, options.threads, options.precision, options.kernels)
     sections = read_container(data, _core.crc32c)
     if b"REPT" in sections:
         read_details(sections[b"REPT"])

@@ -14,7 +14,6 @@ from opq import _core
 from opq.benchmark import PEERS, Engine, LayerTiming, Run, Timing, export_dense, layer_timings, measure, peer
 from opq.cli.sources import add_input_options, add_precision_option, load_inputs
 from opq.cli.tables import format_table, number, print_json, printable, progress, quiet, shape
-from opq.compressed import load
 from opq.errors import UnsupportedError
 from opq.reference.container import read_container
 from opq.reference.graph_section import read_graph
@@ -26,13 +25,16 @@ _PROFILED_RUNS = 20  # at most
 
 _EPILOG = """\
 Other engines run the same weights as a plain dense ONNX model in float32, in the same process, in turns with this one.
-GMAC/s counts the multiply-adds with nonzero weights alone. Peak memory is what loading and the first run add to the process;
+GMAC/s counts the multiply-adds with nonzero weights alone; its share is of what the threads reach with everything in the
+cache: a dense kernel, for int16 the sparse one. Peak memory is what loading and the first run add to the process;
 what an engine's package takes when it is imported is not in it.
 
 examples:
   opq bench net.opq
   opq bench net.opq --precision int8 --threads 2
   opq bench net.opq --threads 2 --against onnxruntime,openvino,mnn --json
+  opq bench net.opq --precision int8 --plan
+  opq bench net.opq --precision int8 --plan --kernel conv1=sparse
 """
 
 
@@ -51,6 +53,13 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument(
         "--against", metavar="ENGINES", default="", help=f"other engines to run beside, with commas between: {', '.join(PEERS)}"
     )
+    parser.add_argument(
+        "--plan", action="store_true", help="show how the kernel of each layer was chosen: what each should take on one thread"
+    )
+    parser.add_argument(
+        "--kernel", metavar="LAYER=KERNEL", action="append", default=[], dest="kernels",
+        help="use this kernel for the layer: sparse, dense, 4-bit, depthwise; may be given several times",
+    )  # fmt: skip
     parser.add_argument("--runs", type=int, default=50, help="timed runs (default: %(default)s)")
     parser.add_argument("--warmup", type=int, default=5, help="runs before them (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
@@ -64,11 +73,12 @@ def run(args: argparse.Namespace) -> int:
     say = quiet if args.json else progress
     threads = checked_threads(args.threads)
     peers = [peer(name) for name in dict.fromkeys(name.strip() for name in args.against.split(",")) if name]
+    kernels = dict(_kernel(text) for text in args.kernels)
     inputs = _inputs(args)
     sessions: list[Session] = []
 
     def load_own() -> Run:
-        sessions.append(Session(args.file, threads=threads, precision=args.precision))
+        sessions.append(Session(args.file, threads=threads, precision=args.precision, kernels=kernels))
         return lambda: sessions[-1].run(None, inputs)
 
     engines = [Engine(f"opq {args.precision}", load_own)]
@@ -83,15 +93,16 @@ def run(args: argparse.Namespace) -> int:
         say(f"timing {args.runs} runs on {threads} threads")
         timings = measure(engines, args.warmup, args.runs)
     [session] = sessions
-    layers = _layers(args.file, session, inputs, min(args.runs, _PROFILED_RUNS))
+    layers = _layers(session, inputs, min(args.runs, _PROFILED_RUNS))
+    peak = threads * _core.peak_products(args.precision) / 1e9
     if args.json:
         print_json({
             "threads": threads, "precision": args.precision, "instruction_set": session.instruction_set,
             "inputs": {name: list(x.shape) for name, x in inputs.items()},
-            "engines": [vars(timing) for timing in timings], "layers": [vars(layer) for layer in layers],
+            "engines": [vars(timing) for timing in timings], "layers": [vars(layer) for layer in layers], "peak_gmacs": peak,
         })  # fmt: skip
         return 0
-    print(_layer_table(layers), end="\n\n")
+    print(_plan_table(layers) if args.plan else _layer_table(layers, peak), end="\n\n")
     print(_engine_table(timings))
     sizes = ", ".join(f"{printable(name)} {shape(x.shape)}" for name, x in inputs.items())
     print(f"\n{args.runs} runs, {threads} threads, {session.instruction_set}, input {sizes}")
@@ -110,27 +121,51 @@ def _inputs(args: argparse.Namespace) -> dict[str, Any]:
     return checked_inputs(infos, load_inputs(args.input, [argument(i) for i in infos], args.batch, args.seed))
 
 
-def _layers(path: str, session: Session, inputs: dict[str, Any], runs: int) -> list[LayerTiming]:
+def _kernel(text: str) -> tuple[str, str]:
+    """A layer and the kernel for it."""
+    layer, equals, kernel = text.rpartition("=")
+    if not equals:
+        raise ValueError(f"--kernel {text}: expected LAYER=KERNEL")
+    return layer, kernel
+
+
+def _layers(session: Session, inputs: dict[str, Any], runs: int) -> list[LayerTiming]:
     profiles = []
     for _ in range(runs):
         session.run(None, inputs)
         profiles.append(session.profile())
-    model = load(path)
-    assert model.graph is not None
-    return layer_timings(profiles, model.graph, model.tensors)
+    return layer_timings(profiles, session.plan())
 
 
-def _layer_table(layers: Sequence[LayerTiming]) -> str:
+def _layer_table(layers: Sequence[LayerTiming], peak: float) -> str:
     total = sum(layer.ms for layer in layers) or 1.0
     rows = [
         [
             layer.name, layer.op, layer.kernel, shape(layer.shape),
             "-" if layer.sparsity is None else f"{100 * layer.sparsity:.1f}",
-            f"{layer.ms:.3f}", f"{100 * layer.ms / total:.1f}", "-" if layer.gmacs is None else f"{layer.gmacs:.1f}",
+            f"{layer.ms:.3f}", f"{100 * layer.ms / total:.1f}",
+            *(("-", "-") if layer.gmacs is None else (f"{layer.gmacs:.1f}", f"{100 * layer.gmacs / peak:.0f}")),
         ]
         for layer in layers
     ]  # fmt: skip
-    return format_table(["layer", "op", "kernel", "output", "zeros %", "ms", "time %", "GMAC/s"], rows, left=4)
+    return format_table(["layer", "op", "kernel", "output", "zeros %", "ms", "time %", "GMAC/s", "peak %"], rows, left=4)
+
+
+def _plan_table(layers: Sequence[LayerTiming]) -> str:
+    """Milliseconds by kernel, as the model expects them of one thread, beside those measured."""
+    kernels = ("sparse", "dense", "4-bit", "depthwise")
+    rows = []
+    for layer in layers:
+        if layer.plan is None or layer.sparsity is None:
+            continue
+        plan, estimates = layer.plan, layer.estimates
+        rows.append([
+            layer.name, plan["precision"], plan["kernel"] + (" (asked for)" if plan["wanted"] else ""),
+            f"{plan['rows']}x{plan['depth']}", str(layer.pixels), f"{100 * layer.sparsity:.1f}",
+            str(plan["largest_code"] or "-"), *(f"{estimates[kernel]:.3f}" if kernel in estimates else "-" for kernel in kernels), f"{layer.ms:.3f}",
+        ])  # fmt: skip
+    header = ["layer", "precision", "kernel", "weights", "pixels", "zeros %", "K", *(f"{k} ms" for k in kernels), "measured ms"]
+    return format_table(header, rows, left=4)
 
 
 def _engine_table(timings: Sequence[Timing]) -> str:

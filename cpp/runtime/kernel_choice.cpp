@@ -1,0 +1,165 @@
+// The cost model. Times are of one core of an AMD EPYC (Zen 4, 3 GHz); what matters are their ratios, which the other
+// instruction sets share well enough. `python benchmarks/kernel_choice.py` measures every kernel on the layers of a
+// network beside what is written here.
+#include "runtime/kernel_choice.h"
+
+#include <algorithm>
+#include <cstdlib>
+
+#include "runtime/code_pairs.h"
+#include "runtime/integer_layer_packed.h"
+
+namespace opq {
+namespace {
+
+struct Name {
+  KernelKind kind;
+  const char* text;
+};
+
+constexpr Name kNames[] = {{KernelKind::kSparse, "sparse"},
+                           {KernelKind::kDense, "dense"},
+                           {KernelKind::kNibbles, "4-bit"},
+                           {KernelKind::kDepthwise, "depthwise"}};
+
+// Nanoseconds per output pixel, of tiles that are full:
+//   sparse     nonzero * nonzeros + segment * segments + row * rows + input * depth
+//   dense      weight * rows * depth + dense_row * rows + input * depth
+//   depthwise  tap * rows * depth + row * rows
+struct ConvCosts {
+  double nonzero, segment, row;
+  double weight, dense_row;
+  double input, tap;
+};
+
+constexpr ConvCosts conv_costs(Precision precision) {
+  switch (precision) {
+    case Precision::kFloat32:
+      return {.nonzero = 0.0275,
+              .segment = 0.0,
+              .row = 0.19,
+              .weight = 0.0215,
+              .dense_row = 0.22,
+              .input = 0.05,
+              .tap = 0.04};
+    case Precision::kInt16:
+      return {
+          .nonzero = 0.0205, .segment = 0.0, .row = 0.34, .weight = 0.0, .dense_row = 0.0, .input = 0.08, .tap = 0.06};
+    default:
+      return {.nonzero = 0.0085,
+              .segment = 0.10,
+              .row = 0.0,
+              .weight = 0.0048,
+              .dense_row = 0.18,
+              .input = 0.08,
+              .tap = 0.03};
+  }
+}
+
+// Nanoseconds for one row of x, half of it zeros, as behind a Relu:
+//   sparse  nonzero * nonzeros + column * depth * (blocks of 256 rows)
+//   dense   line * depth * (blocks of 64 rows)
+//   4-bit   line * depth * (blocks of 128 rows)
+// A line is one of the cache, 64 bytes of codes. A column of nonzeros costs a branch that cannot be foreseen, so that
+// the weights hardly matter to it. Lines that are too many to stay in the cache from run to run are read from memory,
+// as fast as the rest of the network leaves them: 2.5 to 6.6, measured.
+struct LinearCosts {
+  double nonzero, column, line, distant_line;
+};
+
+constexpr LinearCosts kLinearCosts = {.nonzero = 0.33, .column = 6.0, .line = 2.0, .distant_line = 4.5};
+constexpr double kCacheLines = 1 << 16;  // 4 MiB of a layer
+
+constexpr int64_t kLineBytes = 64;
+
+double blocks(int64_t rows, int64_t block) { return static_cast<double>((rows + block - 1) / block); }
+
+std::vector<KernelOption> conv_options(const LayerFacts& f) {
+  const ConvCosts costs = conv_costs(f.precision);
+  const auto rows = static_cast<double>(f.rows), depth = static_cast<double>(f.depth);
+  if (f.is_depthwise) return {{KernelKind::kDepthwise, costs.tap * rows * depth + costs.row * rows}};
+  std::vector<KernelOption> options;
+  if (f.has_codes) {
+    options.push_back({KernelKind::kSparse, costs.nonzero * static_cast<double>(f.nonzeros) +
+                                                costs.segment * static_cast<double>(f.segments) + costs.row * rows +
+                                                costs.input * depth});
+  }
+  if (f.precision == Precision::kFloat32 || (f.precision == Precision::kInt8 && f.largest_code <= kMostQuadCode)) {
+    options.push_back({KernelKind::kDense, costs.weight * rows * depth + costs.dense_row * rows + costs.input * depth});
+  }
+  return options;
+}
+
+std::vector<KernelOption> linear_options(const LayerFacts& f) {
+  const auto depth = static_cast<double>(f.depth);
+  const auto by_lines = [](KernelKind kind, double lines) -> KernelOption {
+    return {kind, lines * (lines > kCacheLines ? kLinearCosts.distant_line : kLinearCosts.line)};
+  };
+  std::vector<KernelOption> options;
+  if (f.has_codes) {
+    const double columns = depth * blocks(f.rows, kSparseRows), nonzeros = static_cast<double>(f.nonzeros);
+    options.push_back({KernelKind::kSparse, kLinearCosts.nonzero * nonzeros + kLinearCosts.column * columns});
+  }
+  const double lines_of_column = f.has_codes ? 1.0 : sizeof(float);
+  options.push_back(by_lines(KernelKind::kDense, lines_of_column * depth * blocks(f.rows, kLineBytes)));
+  if (f.precision == Precision::kInt8 && f.largest_code <= kMostNibbleCode && f.depth < kMostNibbleDepth) {
+    options.push_back(by_lines(KernelKind::kNibbles, depth * blocks(f.rows, 2 * kLineBytes)));
+  }
+  return options;
+}
+
+}  // namespace
+
+const char* name_of(KernelKind kind) {
+  return std::find_if(std::begin(kNames), std::end(kNames), [=](const Name& name) { return name.kind == kind; })->text;
+}
+
+std::optional<KernelKind> kernel_kind(std::string_view text) {
+  for (const Name& name : kNames) {
+    if (name.text == text) return name.kind;
+  }
+  return std::nullopt;
+}
+
+LayerFacts facts_of(const Weights& weights, const ConvGeometry* geometry, Precision precision) {
+  LayerFacts facts{.precision = precision,
+                   .is_linear = geometry == nullptr,
+                   .has_codes = weights.codes != nullptr,
+                   .rows = weights.rows,
+                   .depth = weights.depth};
+  facts.is_depthwise = geometry && geometry->group > 1 && weights.depth == geometry->kernel_h * geometry->kernel_w &&
+                       (precision == Precision::kFloat32 || weights.depth <= CodePairs::kMostDepth);
+  if (!weights.codes) {
+    const int64_t n = weights.rows * weights.depth;
+    facts.nonzeros = n - std::count(weights.values, weights.values + n, 0.0f);
+    return facts;
+  }
+  for (int64_t m = 0; m < weights.rows; ++m) {
+    int64_t positive = 0, negative = 0;
+    for (int64_t k = 0; k < weights.depth; ++k) {
+      const int code = weights.codes[m * weights.depth + k];
+      facts.nonzeros += code != 0;
+      facts.largest_code = std::max(facts.largest_code, std::abs(code));
+      (code > 0 ? positive : negative) += std::abs(code);
+    }
+    facts.segments += 1 + std::max(positive, negative) / CodePairs::kMostByteSum;
+  }
+  return facts;
+}
+
+std::vector<KernelOption> kernel_options(const LayerFacts& facts) {
+  return facts.is_linear ? linear_options(facts) : conv_options(facts);
+}
+
+int tile_of(const LayerFacts& facts) {
+  if (facts.is_linear) return 1;
+  return facts.precision == Precision::kFloat32 ? kTile : kByteTile;
+}
+
+KernelKind cheapest(const std::vector<KernelOption>& options) {
+  return std::min_element(options.begin(), options.end(),
+                          [](const KernelOption& a, const KernelOption& b) { return a.nanoseconds < b.nanoseconds; })
+      ->kind;
+}
+
+}  // namespace opq
