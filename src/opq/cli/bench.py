@@ -159,10 +159,11 @@ def _plan_table(layers: Sequence[LayerTiming]) -> str:
         if layer.plan is None or layer.sparsity is None:
             continue
         plan, estimates = layer.plan, layer.estimates
+        kernel = plan["kernel"] + (" (asked for)" if plan["wanted"] else "")
         rows.append([
-            layer.name, plan["precision"], plan["kernel"] + (" (asked for)" if plan["wanted"] else ""),
-            f"{plan['rows']}x{plan['depth']}", str(layer.pixels), f"{100 * layer.sparsity:.1f}",
-            str(plan["largest_code"] or "-"), *(f"{estimates[kernel]:.3f}" if kernel in estimates else "-" for kernel in kernels), f"{layer.ms:.3f}",
+            layer.name, plan["precision"], kernel, f"{plan['rows']}x{plan['depth']}", str(layer.pixels),
+            f"{100 * layer.sparsity:.1f}", str(plan["largest_code"] or "-"),
+            *(f"{estimates[kernel]:.3f}" if kernel in estimates else "-" for kernel in kernels), f"{layer.ms:.3f}",
         ])  # fmt: skip
     header = ["layer", "precision", "kernel", "weights", "pixels", "zeros %", "K", *(f"{k} ms" for k in kernels), "measured ms"]
     return format_table(header, rows, left=4)
