@@ -166,10 +166,11 @@ struct Kernels {
   void (*word_block_in_place)(const PairBlock&, int rows, const int16_t* x, const std::ptrdiff_t* offsets, double* sums,
                               bool first, const WordOutput* output);
   // Dense: the panel's rows four by four, [(depth + 3) / 4][kByteTile][4], and sums[4][kByteTile] (+)= codes * panel
-  // for four rows m, codes [quads][4][4] of -64 to 64 (quads-inl.h).
+  // for four rows m, codes [quads][4][4] of -64 to 64, wide_quad_block any (quads-inl.h).
   void (*pack_quads)(const uint8_t* x, const std::ptrdiff_t* offsets, int depth, const IntegerRun* runs, int count,
                      int chunk, uint8_t* panel);
   void (*quad_block)(const int8_t* codes, int quads, const uint8_t* panel, int32_t* sums, bool first);
+  void (*wide_quad_block)(const int8_t* codes, int quads, const uint8_t* panel, int32_t* sums, bool first);
   // The one row of a depthwise convolution's channel, all its output->n pixels: sum of code * x[offsets[k] + p].
   void (*byte_plane)(const PairBlock&, const uint8_t* x, const std::ptrdiff_t* offsets, int32_t* sums,
                      const ByteOutput& output);

@@ -14,7 +14,13 @@
 
 namespace opq {
 
-template <class Q, int... V>
+template <class Q, bool wide>
+inline Q add_quads(Q sum, const uint8_t* x, const int8_t* codes) {
+  if constexpr (wide) return sum.add_wide_quads(x, codes);
+  return sum.add_quads(x, codes);
+}
+
+template <class Q, bool wide, int... V>
 inline void quad_rows(Seq<V...>, const int8_t* codes, int quads, const uint8_t* panel, int32_t* sums, bool first) {
   Q s0[sizeof...(V)], s1[sizeof...(V)], s2[sizeof...(V)], s3[sizeof...(V)];
   const auto at = [=](int row, int v) { return sums + row * kByteTile + v * Q::kPixels; };
@@ -23,10 +29,10 @@ inline void quad_rows(Seq<V...>, const int8_t* codes, int quads, const uint8_t* 
   ((s2[V] = first ? Q::zero() : Q::load(at(2, V))), ...);
   ((s3[V] = first ? Q::zero() : Q::load(at(3, V))), ...);
   for (int k = 0; k < quads; ++k, codes += 16, panel += 4 * kByteTile) {
-    ((s0[V] = s0[V].add_quads(panel + 4 * Q::kPixels * V, codes)), ...);
-    ((s1[V] = s1[V].add_quads(panel + 4 * Q::kPixels * V, codes + 4)), ...);
-    ((s2[V] = s2[V].add_quads(panel + 4 * Q::kPixels * V, codes + 8)), ...);
-    ((s3[V] = s3[V].add_quads(panel + 4 * Q::kPixels * V, codes + 12)), ...);
+    ((s0[V] = add_quads<Q, wide>(s0[V], panel + 4 * Q::kPixels * V, codes)), ...);
+    ((s1[V] = add_quads<Q, wide>(s1[V], panel + 4 * Q::kPixels * V, codes + 4)), ...);
+    ((s2[V] = add_quads<Q, wide>(s2[V], panel + 4 * Q::kPixels * V, codes + 8)), ...);
+    ((s3[V] = add_quads<Q, wide>(s3[V], panel + 4 * Q::kPixels * V, codes + 12)), ...);
   }
   (s0[V].store(at(0, V)), ...);
   (s1[V].store(at(1, V)), ...);
@@ -34,11 +40,12 @@ inline void quad_rows(Seq<V...>, const int8_t* codes, int quads, const uint8_t* 
   (s3[V].store(at(3, V)), ...);
 }
 
-template <class Q>
+// wide: codes beyond 64 in absolute value, whose products take more than 16 bits two by two.
+template <class Q, bool wide>
 void quad_block(const int8_t* codes, int quads, const uint8_t* panel, int32_t* sums, bool first) {
   constexpr int kAtOnce = Q::kAtOnce * Q::kPixels;
   for (int p = 0; p < kByteTile; p += kAtOnce) {
-    quad_rows<Q>(SeqTo<Q::kAtOnce>(), codes, quads, panel + 4 * p, sums + p, first);
+    quad_rows<Q, wide>(SeqTo<Q::kAtOnce>(), codes, quads, panel + 4 * p, sums + p, first);
   }
 }
 

@@ -7,9 +7,9 @@
 //       sums[m][64] += codes[m][k] * panel[k][64]                 in registers where a row is one segment
 //     finish the rows, in fixed point or in float32
 //
-// Pairs of a window larger than 1x1 read the inputs where they lie in the padded planes instead: copying each once per
-// tap would take longer than the products. Such a tile is some whole rows of output pixels, with the padding between
-// them, or a part of one. Small images are copied after all: their rows fill a tile badly.
+// Inputs that do not lie as the output does, one behind the other, come from padded planes. A tile of them is 64 output
+// pixels, copied row by row, or some whole rows of output pixels with the padding between them, copied at once: faster
+// by row, but for what the padding takes of the tile.
 #include <algorithm>
 #include <limits>
 
@@ -22,8 +22,6 @@
 
 namespace opq {
 namespace {
-
-constexpr int64_t kLeastWidthInPlace = 20;  // of the output; measured on 28 and 14
 
 template <typename T, typename Codes>
 class IntegerConvLayer final : public IntegerLayer {
@@ -50,7 +48,7 @@ class IntegerConvLayer final : public IntegerLayer {
 
   std::size_t scratch_bytes(const ConvShape& shape, int threads) const override {
     ScratchSize size;
-    size.add<std::ptrdiff_t>(planes_.taps() + 1).template add<std::ptrdiff_t>(depth_);
+    size.add<std::ptrdiff_t>(planes_.taps() + 1);
     size.add<T>(plane_elements(shape));
     for (int i = 0; i < threads; ++i) size.add<std::byte>(thread_bytes());
     return size.bytes();
@@ -79,7 +77,7 @@ class IntegerConvLayer final : public IntegerLayer {
       });
       job.input = planes;
     }
-    job.offsets = offsets_in_place(job, memory.take<std::ptrdiff_t>(depth_));
+    job.is_by_rows = is_faster_by_rows(job);
     std::byte* own = memory.take<std::byte>(0);
     const int64_t tiles = tile_count(job), tasks = shape.n * geometry_.group * tiles;
     // Tiles first; where these do not occupy the threads evenly, the rows are divided as well.
@@ -116,12 +114,11 @@ class IntegerConvLayer final : public IntegerLayer {
     const T* input = nullptr;  // x or the padded planes
     int64_t channel_stride = 0, row_stride = 0;
     const std::ptrdiff_t* tap_offsets = nullptr;
-    const std::ptrdiff_t* offsets =
-        nullptr;  // by k: of its input in the planes of a group, where they are read in place
     int64_t pixels = 0;
+    bool is_by_rows = false;  // a tile is rows of output pixels with the padding between them
   };
 
-  // Output pixels [first, first + pixels). In place they are `runs` of equal length, whose sums are row_stride apart;
+  // Output pixels [first, first + pixels). By rows they are `runs` of equal length, whose sums are row_stride apart;
   // their inputs begin at `from`.
   struct Tile {
     int64_t first;
@@ -135,40 +132,29 @@ class IntegerConvLayer final : public IntegerLayer {
     Tile tile;
   };
 
-  static bool is_in_place(const Job& job) { return job.offsets != nullptr; }
-
-  // Written to `offsets`; null where the inputs are copied.
-  const std::ptrdiff_t* offsets_in_place(const Job& job, std::ptrdiff_t* offsets) const {
-    if (!Codes::kReadsPlanes || planes_.taps() == 1 || job.shape.out_w < kLeastWidthInPlace) return nullptr;
-    int64_t k = 0;
-    for (int64_t channel = 0; k < depth_; channel += job.channel_stride) {
-      for (int64_t tap = 0; tap < planes_.taps(); ++tap) offsets[k++] = channel + job.tap_offsets[tap];
-    }
-    return offsets;
+  // In copies of 64 elements per k: what fills the tiles, and what multiplies them.
+  bool is_faster_by_rows(const Job& job) const {
+    const int64_t width = job.shape.out_w;
+    if (width > kByteTile || job.row_stride == width) return false;
+    const double products = codes_.copies_per_k(), copies = 1.0 + 0.5 * double{kByteTile} / static_cast<double>(width);
+    const auto tiles = static_cast<double>((job.pixels + kByteTile - 1) / kByteTile);
+    const auto tiles_by_rows = static_cast<double>((job.shape.out_h + rows_per_tile(job) - 1) / rows_per_tile(job));
+    return tiles_by_rows * (1.0 + products) < tiles * (copies + products);
   }
 
-  // Rows of output pixels that a tile holds, where they are read in place.
-  static int64_t rows_per_tile(const Job& job) {
-    return job.shape.out_w > kByteTile ? 1 : (kByteTile - job.shape.out_w) / job.row_stride + 1;
-  }
+  // Rows of output pixels that a tile holds by rows.
+  static int64_t rows_per_tile(const Job& job) { return (kByteTile - job.shape.out_w) / job.row_stride + 1; }
 
   static int64_t tile_count(const Job& job) {
-    if (!is_in_place(job)) return (job.pixels + kByteTile - 1) / kByteTile;
-    if (job.shape.out_w > kByteTile) return job.shape.out_h * ((job.shape.out_w + kByteTile - 1) / kByteTile);
-    return (job.shape.out_h + rows_per_tile(job) - 1) / rows_per_tile(job);
+    return job.is_by_rows ? (job.shape.out_h + rows_per_tile(job) - 1) / rows_per_tile(job)
+                          : (job.pixels + kByteTile - 1) / kByteTile;
   }
 
   static Tile tile(const Job& job, int64_t i) {
     const int64_t width = job.shape.out_w;
-    if (!is_in_place(job)) {
+    if (!job.is_by_rows) {
       const int64_t first = i * kByteTile;
       return {.first = first, .pixels = static_cast<int>(std::min<int64_t>(kByteTile, job.pixels - first))};
-    }
-    if (width > kByteTile) {
-      const int64_t pieces = (width + kByteTile - 1) / kByteTile, row = i / pieces, column = i % pieces * kByteTile;
-      return {.first = row * width + column,
-              .pixels = static_cast<int>(std::min<int64_t>(kByteTile, width - column)),
-              .from = row * job.row_stride + column};
     }
     const int64_t row = i * rows_per_tile(job), rows = std::min(rows_per_tile(job), job.shape.out_h - row);
     return {.first = row * width,
@@ -221,19 +207,12 @@ class IntegerConvLayer final : public IntegerLayer {
     Sum* sums = reinterpret_cast<Sum*>(scratch + panel_elements() * sizeof(T));
     IntegerRun runs[kByteTile];
     int chunk = 0;
-    const int count = is_in_place(job) ? 0 : find_runs(job, task.tile, runs, chunk);
+    const int count = find_runs(job, task.tile, runs, chunk);
     const int64_t blocks = depth_blocks();
     for (int64_t block = 0; block < blocks; ++block) {
-      const std::ptrdiff_t* offsets = nullptr;
-      const T* inputs = panel;
-      if (is_in_place(job)) {
-        offsets = job.offsets + block * block_depth_;
-        inputs = first_channel(job, task) + task.tile.from;
-      } else {
-        pack(job, task, block, runs, count, chunk, panel);
-      }
+      pack(job, task, block, runs, count, chunk, panel);
       const auto multiply = [&](int64_t first, int64_t last, const typename Codes::Output* output) {
-        codes_.multiply({task.group, block, first, last}, inputs, offsets, sums, output, job.kernels);
+        codes_.multiply({task.group, block, first, last}, panel, sums, output, job.kernels);
       };
       const bool last = block + 1 == blocks;
       if (last && Codes::kFinishes && finishes_to_integers<T>(job.epilogue)) {
@@ -257,9 +236,14 @@ class IntegerConvLayer final : public IntegerLayer {
     return job.input + (task.image * job.shape.c + task.group * (depth_ / planes_.taps())) * job.channel_stride;
   }
 
-  // The stretches of a tile's pixels that are neighbours in the input.
+  // The stretches of a tile's pixels that are neighbours in the input; by rows all is one, padding included.
   // chunk: what the longest of them is copied as.
   static int find_runs(const Job& job, const Tile& tile, IntegerRun* runs, int& chunk) {
+    if (job.is_by_rows) {
+      runs[0] = {tile.from, 0};
+      chunk = kByteTile;
+      return 1;
+    }
     int count = 0;
     for (int done = 0; done < tile.pixels; ++count) {
       const int64_t pixel = tile.first + done, column = pixel % job.shape.out_w;

@@ -5,15 +5,20 @@
 
 #include <algorithm>
 #include <cstring>
+#include <numeric>
 #include <vector>
 
 #include "runtime/aligned_buffer.h"
 #include "runtime/code_pairs.h"
 #include "runtime/integer_finish.h"
+#include "runtime/integer_layer_packed.h"
 
 namespace opq {
 
 inline constexpr int64_t kIntegerRowCost = 4;  // starting and finishing a row takes as long as so many pairs
+
+// Copying a row of a panel takes as long as so much of a pair's products, or of a row's dense ones.
+inline constexpr double kCopiesPerPair = 1.3, kCopiesPerRow = 0.3;
 
 // A block of the codes of one group of a convolution: rows [first, last), k from block * block_depth on.
 struct CodeBlock {
@@ -29,7 +34,6 @@ template <typename T>
 class PairCodes {
  public:
   static constexpr int64_t kRows = 1;  // that are computed together
-  static constexpr bool kReadsPlanes = true;
   using Sum = typename Held<T>::Sum;
   using Output = typename Held<T>::Output;
 
@@ -55,6 +59,8 @@ class PairCodes {
       }
     }
     pairs_.finish();
+    const auto pairs = static_cast<double>(std::accumulate(costs_.begin(), costs_.end(), int64_t{0}));
+    copies_per_k_ = kCopiesPerPair * pairs / static_cast<double>(geometry.group * weights.depth);
   }
 
   int64_t cost(int64_t m) const { return costs_[static_cast<std::size_t>(m)]; }  // of an output row, in pairs
@@ -67,19 +73,17 @@ class PairCodes {
       kernels.pack_words(x, offsets, depth, runs, count, chunk, panel);
     }
   }
-  // sums[row - block.first][64] (+)= codes * panel; with `output`, finished instead. With offsets, row k of the panel
-  // is panel + offsets[k].
-  void multiply(const CodeBlock& block, const T* panel, const std::ptrdiff_t* offsets, Sum* sums, const Output* output,
-                const Kernels& kernels) const {
+  // What multiplying a row of a panel takes, in copies of one.
+  double copies_per_k() const { return copies_per_k_; }
+  // sums[row - block.first][64] (+)= codes * panel; with `output`, finished instead.
+  void multiply(const CodeBlock& block, const T* panel, Sum* sums, const Output* output, const Kernels& kernels) const {
     const PairBlock rows =
         pairs_.block(static_cast<std::size_t>((block.group * blocks_ + block.block) * rows_ + block.first));
     const int count = static_cast<int>(block.last - block.first);
     const bool first = block.block == 0;
     if constexpr (sizeof(T) == 1) {
-      if (offsets) return kernels.byte_block_in_place(rows, count, panel, offsets, sums, first, output);
       kernels.byte_block(rows, count, panel, sums, first, output);
     } else {
-      if (offsets) return kernels.word_block_in_place(rows, count, panel, offsets, sums, first, output);
       kernels.word_block(rows, count, panel, sums, first, output);
     }
   }
@@ -92,13 +96,13 @@ class PairCodes {
   int64_t rows_, blocks_;
   CodePairs pairs_;
   std::vector<int64_t> costs_;
+  double copies_per_k_;
 };
 
-// All codes, none beyond kMostQuadCode, four rows and four k together: [group][block][row / 4][k / 4][4][4].
+// All codes, four rows and four k together: [group][block][row / 4][k / 4][4][4].
 class QuadCodes {
  public:
   static constexpr int64_t kRows = 4;
-  static constexpr bool kReadsPlanes = false;
   using Sum = int32_t;
   using Output = ByteOutput;
 
@@ -107,6 +111,8 @@ class QuadCodes {
   QuadCodes(const Weights& weights, const ConvGeometry& geometry)
       : rows_(weights.rows / geometry.group),
         depth_(weights.depth),
+        is_wide_(std::any_of(weights.codes, weights.codes + weights.rows * weights.depth,
+                             [](int8_t code) { return code < -kMostQuadCode || code > kMostQuadCode; })),
         codes_(static_cast<std::size_t>(bytes_of(weights, geometry.group))) {
     std::memset(codes_.data(), 0, codes_.size());
     for (int64_t m = 0; m < weights.rows; ++m) {
@@ -127,12 +133,14 @@ class QuadCodes {
                    int chunk, uint8_t* panel, const Kernels& kernels) {
     kernels.pack_quads(x, offsets, depth, runs, count, chunk, panel);
   }
-  void multiply(const CodeBlock& block, const uint8_t* panel, const std::ptrdiff_t*, int32_t* sums, const ByteOutput*,
+  double copies_per_k() const { return kCopiesPerRow * static_cast<double>(rows_); }
+  void multiply(const CodeBlock& block, const uint8_t* panel, int32_t* sums, const ByteOutput*,
                 const Kernels& kernels) const {
     const int64_t quads = quads_of(std::min(kDepth, depth_ - block.block * kDepth));
+    const auto quad_block = is_wide_ ? kernels.wide_quad_block : kernels.quad_block;
     for (int64_t row = block.first; row < block.last; row += 4) {
-      kernels.quad_block(codes_at(block.group, block.block, row / 4), static_cast<int>(quads), panel,
-                         sums + (row - block.first) * kByteTile, block.block == 0);
+      quad_block(codes_at(block.group, block.block, row / 4), static_cast<int>(quads), panel,
+                 sums + (row - block.first) * kByteTile, block.block == 0);
     }
   }
   static constexpr bool kFinishes = false;
@@ -154,6 +162,7 @@ class QuadCodes {
   }
 
   int64_t rows_, depth_;
+  bool is_wide_;  // has codes that need the wide kernel
   AlignedBuffer codes_;
 };
 

@@ -5,7 +5,7 @@
 
 namespace opq {
 
-// What the dense kernel of 8 bits multiplies: two products of 255 and a code fit into 16 bits.
+// The largest code of which two products with 255 fit into 16 bits: the dense kernel of 8 bits is faster to it.
 inline constexpr int kMostQuadCode = 64;
 // What half bytes hold, and columns of them whose sums fit into 32 bits: 15 * 255 * 2^19 < 2^31.
 inline constexpr int kMostNibbleCode = 7;

@@ -25,10 +25,11 @@ constexpr Name kNames[] = {{KernelKind::kSparse, "sparse"},
 // Nanoseconds per output pixel, of tiles that are full:
 //   sparse     nonzero * nonzeros + segment * segments + row * rows + input * depth
 //   dense      weight * rows * depth + dense_row * rows + input * depth
+//              codes beyond kMostQuadCode take wide_weight: as the others with VNNI, twice as long without
 //   depthwise  tap * rows * depth + row * rows
 struct ConvCosts {
   double nonzero, segment, row;
-  double weight, dense_row;
+  double weight, wide_weight, dense_row;
   double input, tap;
 };
 
@@ -39,17 +40,25 @@ constexpr ConvCosts conv_costs(Precision precision) {
               .segment = 0.0,
               .row = 0.19,
               .weight = 0.0215,
+              .wide_weight = 0.0,
               .dense_row = 0.22,
               .input = 0.05,
               .tap = 0.04};
     case Precision::kInt16:
-      return {
-          .nonzero = 0.0205, .segment = 0.0, .row = 0.34, .weight = 0.0, .dense_row = 0.0, .input = 0.08, .tap = 0.06};
+      return {.nonzero = 0.0205,
+              .segment = 0.0,
+              .row = 0.34,
+              .weight = 0.0,
+              .wide_weight = 0.0,
+              .dense_row = 0.0,
+              .input = 0.08,
+              .tap = 0.06};
     default:
       return {.nonzero = 0.0085,
               .segment = 0.10,
               .row = 0.0,
               .weight = 0.0048,
+              .wide_weight = 0.007,
               .dense_row = 0.18,
               .input = 0.08,
               .tap = 0.03};
@@ -84,8 +93,10 @@ std::vector<KernelOption> conv_options(const LayerFacts& f) {
                                                 costs.segment * static_cast<double>(f.segments) + costs.row * rows +
                                                 costs.input * depth});
   }
-  if (f.precision == Precision::kFloat32 || (f.precision == Precision::kInt8 && f.largest_code <= kMostQuadCode)) {
-    options.push_back({KernelKind::kDense, costs.weight * rows * depth + costs.dense_row * rows + costs.input * depth});
+  if (f.precision != Precision::kInt16) {
+    const bool is_wide = f.precision == Precision::kInt8 && f.largest_code > kMostQuadCode;
+    const double weight = is_wide ? costs.wide_weight : costs.weight;
+    options.push_back({KernelKind::kDense, weight * rows * depth + costs.dense_row * rows + costs.input * depth});
   }
   return options;
 }

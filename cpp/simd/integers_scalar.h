@@ -79,6 +79,8 @@ struct Q32 {
     }
     return v;
   }
+  // The same for any codes.
+  Q32 add_wide_quads(const uint8_t* x, const int8_t* codes) const { return add_quads(x, codes); }
   // y[p][j] = rows[j * stride + p] for 16 pixels
   static void interleave(const uint8_t* rows, int stride, uint8_t* y) {
     for (int p = 0; p < 16; ++p) {

@@ -188,6 +188,20 @@ struct Q32 {
     return {_mm512_add_epi32(raw, _mm512_madd_epi16(_mm512_maddubs_epi16(bytes, by), _mm512_set1_epi16(1)))};
 #endif
   }
+  // As in AVX2; VNNI adds all four products in 32 bits.
+  Q32 add_wide_quads(const uint8_t* x, const int8_t* codes) const {
+#ifdef __AVX512VNNI__
+    return add_quads(x, codes);
+#else
+    uint32_t four;
+    __builtin_memcpy(&four, codes, sizeof four);
+    const __m512i ones = _mm512_set1_epi16(1), bytes = _mm512_loadu_si512(x);
+    const __m512i a = _mm512_set1_epi32(static_cast<int32_t>(((four >> 1) & 0x7f7f7f7f) | (four & 0x80808080)));
+    const __m512i b = _mm512_sub_epi8(_mm512_set1_epi32(static_cast<int32_t>(four)), a);
+    const __m512i sum = _mm512_add_epi32(raw, _mm512_madd_epi16(_mm512_maddubs_epi16(bytes, a), ones));
+    return {_mm512_add_epi32(sum, _mm512_madd_epi16(_mm512_maddubs_epi16(bytes, b), ones))};
+#endif
+  }
   static void interleave(const uint8_t* rows, int stride, uint8_t* y) {
     const auto row = [=](int j) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(rows + j * stride)); };
     const __m128i a = row(0), b = row(1), c = row(2), d = row(3);
