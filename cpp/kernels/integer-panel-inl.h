@@ -66,17 +66,29 @@ void fill_integer_plane(const IntegerPlane<T>& plane) {
   fill(plane.rows * plane.columns - (y - plane.y));
 }
 
-// Rows of n elements, one behind the other, from rows further apart. Nothing is written behind the last one.
-template <class C, class T>
-void gather_integer_rows(const T* x, std::ptrdiff_t x_stride, T* y, std::ptrdiff_t rows, std::ptrdiff_t n) {
-  T* end = y + rows * n;
-  for (std::ptrdiff_t r = 0; r < rows; ++r, x += x_stride, y += n) {
-    if (end - y >= (n + kChunk - 1) / kChunk * kChunk) {
-      copy_row<C>(x, 1, y, n);
-    } else {
-      for (std::ptrdiff_t p = 0; p < n; ++p) y[p] = x[p];
-    }
+// Rows of one or two pieces, which may overlap.
+template <class C, int piece>
+inline void copy_rows_by(const uint8_t* x, std::ptrdiff_t x_stride, uint8_t* y, std::ptrdiff_t y_stride,
+                         std::ptrdiff_t rows, std::ptrdiff_t n) {
+  const std::ptrdiff_t last = n - piece;
+  for (std::ptrdiff_t r = 0; r < rows; ++r, x += x_stride, y += y_stride) {
+    __builtin_memcpy(y, x, piece);
+    __builtin_memcpy(y + last, x + last, piece);
   }
+}
+
+template <class C>
+void copy_byte_rows(const uint8_t* x, std::ptrdiff_t x_stride, uint8_t* y, std::ptrdiff_t y_stride, std::ptrdiff_t rows,
+                    std::ptrdiff_t n) {
+  for (; n > 128; n -= 64, x += 64, y += 64) copy_rows_by<C, 64>(x, x_stride, y, y_stride, rows, 64);
+  const auto copy_by = n >= 64   ? copy_rows_by<C, 64>
+                       : n >= 32 ? copy_rows_by<C, 32>
+                       : n >= 16 ? copy_rows_by<C, 16>
+                       : n >= 8  ? copy_rows_by<C, 8>
+                       : n >= 4  ? copy_rows_by<C, 4>
+                       : n >= 2  ? copy_rows_by<C, 2>
+                                 : copy_rows_by<C, 1>;
+  if (n > 0) copy_by(x, x_stride, y, y_stride, rows, n);
 }
 
 }  // namespace opq

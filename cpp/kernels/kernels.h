@@ -135,6 +135,16 @@ struct WordOutput {
   int runs = 1, step = 0;
 };
 
+// One channel of a depthwise convolution of bytes, with stride 1 or 2 along the rows (windows-inl.h): of pixel p, in a
+// plane whose rows lie one behind the other, tap (ky, kx) is x[rows[ky] + stride * p + kx]. x may be read up to 191
+// elements further.
+struct ByteWindow {
+  const uint8_t* x;
+  const std::ptrdiff_t* rows;  // [height]
+  int height, pairs, passes, stride;
+  const uint16_t* codes;
+};
+
 struct Kernels {
   const char* name;  // "scalar", "avx2", "avx512", "avx512vnni", "neon"
 
@@ -170,9 +180,9 @@ struct Kernels {
   void (*pack_quads)(const uint8_t* x, const std::ptrdiff_t* offsets, int depth, const IntegerRun* runs, int count,
                      int chunk, uint8_t* panel);
   void (*quad_block)(const int8_t* codes, int quads, const uint8_t* panel, int32_t* sums, bool first);
-  // The one row of a depthwise convolution's channel, all its output->n pixels: sum of code * x[offsets[k] + p].
-  void (*byte_plane)(const PairBlock&, const uint8_t* x, const std::ptrdiff_t* offsets, int32_t* sums,
-                     const ByteOutput& output);
+  // The output's n pixels, finished; residual may be read, and y is written, to a multiple of 64. Without `output` the
+  // sums of the first 64.
+  void (*byte_window)(const ByteWindow&, int32_t* sums, const ByteOutput* output);
   // Finishes row 0 of sums[kByteTile].
   void (*finish_bytes)(const int32_t* sums, const ByteOutput& output);
   // Dense columns, as columns_i8: acc[m] = sum over k of columns[k][m] * x[k], columns with x[k] == 0 skipped. The sums
@@ -187,9 +197,9 @@ struct Kernels {
   // One phase of a padded plane. x may be read, and y written, up to 31 elements further.
   void (*fill_byte_plane)(const IntegerPlane<uint8_t>&);
   void (*fill_word_plane)(const IntegerPlane<int16_t>&);
-  // y[r * n + p] = x[r * x_stride + p] for r in [0, rows), p in [0, n). x may be read up to 15 elements further.
-  void (*gather_byte_rows)(const uint8_t* x, std::ptrdiff_t x_stride, uint8_t* y, std::ptrdiff_t rows,
-                           std::ptrdiff_t n);
+  // y[r * y_stride + p] = x[r * x_stride + p] for r in [0, rows), p in [0, n), and nothing else is read or written.
+  void (*copy_byte_rows)(const uint8_t* x, std::ptrdiff_t x_stride, uint8_t* y, std::ptrdiff_t y_stride,
+                         std::ptrdiff_t rows, std::ptrdiff_t n);
 
   // Between float32 and integers that are held (quantize-inl.h).
   void (*sums_to_floats)(const int32_t* sums, int32_t shift, float* y, int n);  // y[p] = float(sums[p] - shift)
