@@ -197,9 +197,12 @@ struct Kernels {
   // One phase of a padded plane. x may be read, and y written, up to 31 elements further.
   void (*fill_byte_plane)(const IntegerPlane<uint8_t>&);
   void (*fill_word_plane)(const IntegerPlane<int16_t>&);
-  // y[r * y_stride + p] = x[r * x_stride + p] for r in [0, rows), p in [0, n), and nothing else is read or written.
-  void (*copy_byte_rows)(const uint8_t* x, std::ptrdiff_t x_stride, uint8_t* y, std::ptrdiff_t y_stride,
-                         std::ptrdiff_t rows, std::ptrdiff_t n);
+  // y[r * y_stride + p] = x[r * x_stride + p * step] for r in [0, rows), p in [0, n). With step 1 nothing else is read,
+  // else up to 31 elements further.
+  void (*copy_rows_u8)(const uint8_t* x, std::ptrdiff_t x_stride, std::ptrdiff_t step, uint8_t* y,
+                       std::ptrdiff_t y_stride, std::ptrdiff_t rows, std::ptrdiff_t n);
+  void (*copy_rows_i16)(const int16_t* x, std::ptrdiff_t x_stride, std::ptrdiff_t step, int16_t* y,
+                        std::ptrdiff_t y_stride, std::ptrdiff_t rows, std::ptrdiff_t n);
 
   // Between float32 and integers that are held (quantize-inl.h).
   void (*sums_to_floats)(const int32_t* sums, int32_t shift, float* y, int n);  // y[p] = float(sums[p] - shift)
@@ -215,7 +218,7 @@ struct Kernels {
   // y[i] = min(max(x[i], least), most)
   void (*clamp_bytes)(const uint8_t* x, uint8_t least, uint8_t most, uint8_t* y, std::size_t n);
   void (*clamp_words)(const int16_t* x, int16_t least, int16_t most, int16_t* y, std::size_t n);
-  // y[p] = max over taps of rows[t][p]. Rows may be read up to 15 elements further.
+  // y[p] = max over taps of rows[t][p].
   void (*max_row_u8)(const uint8_t* const* rows, int taps, uint8_t* y, std::ptrdiff_t n);
   void (*max_row_i16)(const int16_t* const* rows, int taps, int16_t* y, std::ptrdiff_t n);
 

@@ -94,7 +94,7 @@ class WindowPlane {
       const uint8_t* from = x + rows.first * shape.w + columns.first;
       uint8_t* to = planes + (phase * rows_ + rows.begin) * row_bytes + columns.begin;
       for (int64_t c = 0; c < channels; ++c, from += shape.h * shape.w, to += distance) {
-        kernels.copy_byte_rows(from, y_.stride() * shape.w, to, row_bytes, rows.count, columns.count);
+        kernels.copy_rows_u8(from, y_.stride() * shape.w, 1, to, row_bytes, rows.count, columns.count);
       }
     }
   }
@@ -251,7 +251,7 @@ class IntegerWindowLayer final : public IntegerLayer {
         const int64_t m = outputs.channel(c, multiplier_);
         auto output = integer_output<uint8_t>(e, m, outputs.offset(m, shape, row), outputs.grid);
         if (output.residual) {
-          kernels.copy_byte_rows(output.residual, shape.out_w, space.residual, stride, count, shape.out_w);
+          kernels.copy_rows_u8(output.residual, shape.out_w, 1, space.residual, stride, count, shape.out_w);
           output.residual = space.residual;
         }
         output.y = space.output + c * sizes.output;
@@ -260,8 +260,8 @@ class IntegerWindowLayer final : public IntegerLayer {
       }
       for (int64_t c = 0; c < outputs.count; ++c) {
         const int64_t offset = outputs.offset(outputs.channel(c, multiplier_), shape, row);
-        kernels.copy_byte_rows(space.output + c * sizes.output, stride, reinterpret_cast<uint8_t*>(e.y) + offset,
-                               shape.out_w, count, shape.out_w);
+        kernels.copy_rows_u8(space.output + c * sizes.output, stride, 1, reinterpret_cast<uint8_t*>(e.y) + offset,
+                             shape.out_w, count, shape.out_w);
       }
     }
   }
