@@ -131,6 +131,80 @@ def test_layers_of_real_shapes(precision, held, channels, rows, kernel, levels, 
         assert_same_bits(core(model, precision, x, threads), expected)
 
 
+@st.composite
+def depthwise_layers(draw):
+    """(model, input): one depthwise convolution of any geometry; the output is held or float32."""
+    small = st.integers(1, 3)
+    kernel = draw(st.sampled_from([(3, 3), (3, 3), (5, 5), (2, 4), (1, 3), (3, 1), (4, 7)]))
+    strides, dilations = draw(st.tuples(small, small)), draw(st.tuples(small, st.sampled_from([1, 1, 2])))
+    pads = draw(st.tuples(*[st.integers(0, 3)] * 4))
+    channels, multiplier = draw(st.tuples(st.integers(1, 40), st.integers(1, 2)))
+    spans = [d * (k - 1) + 1 for d, k in zip(dilations, kernel, strict=True)]
+    size = draw(st.tuples(*(st.integers(span, span + most) for span, most in zip(spans, (30, 150), strict=True))))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    rows = channels * multiplier
+    levels = draw(st.sampled_from([7, 127]))  # of 127: several segments, or passes, in a row
+    tensors = {
+        "c.weight": quantized(rng, (rows, 1, *kernel), levels, 0.2),
+        "c.bias": rng.normal(size=rows).astype(np.float32),
+    }
+    geometry = {"strides": strides, "pads": pads, "dilations": dilations, "group": channels}
+    nodes = [conv("c", "x", "a", "", "c.bias", **geometry), Node("Relu", "relu", ("a",), ("y",))]
+    graph = Graph((ValueInfo("x", "float32", ("N", channels, *size)),), (ValueInfo("y", "float32", (None,) * 4),), tuple(nodes))
+    x = rng.normal(size=(2, channels, *size)).astype(np.float32)
+    names = draw(st.sampled_from([["x", "y"], ["x", "y"], ["x"], []]))
+    return with_ranges(opq.CompressedModel(graph, tensors), x, names), x
+
+
+@given(depthwise_layers(), PRECISIONS, st.sampled_from(_core.supported_isas()), st.sampled_from([1, 3]))
+def test_depthwise_layers(drawn, precision, isa, threads):
+    model, x = drawn
+    os.environ["OPQ_ISA"] = isa
+    try:
+        got = core(model, precision, x, threads)
+    finally:
+        del os.environ["OPQ_ISA"]
+    assert_same_bits(got, reference(model, precision, x))
+
+
+@st.composite
+def max_pools(draw):
+    """(model, input): one MaxPool of any geometry; x and y are held on one grid, or float32."""
+    small = st.integers(1, 3)
+    kernel = draw(st.sampled_from([(3, 3), (3, 3), (2, 2), (1, 4), (5, 1)]))
+    strides, dilations = draw(st.tuples(small, small)), draw(st.tuples(small, small))
+    spans = [d * (k - 1) + 1 for d, k in zip(dilations, kernel, strict=True)]
+    size = draw(st.tuples(*(st.integers(span, span + most) for span, most in zip(spans, (20, 150), strict=True))))
+    pads = tuple(draw(st.integers(0, k - 1)) for k in (*kernel, *kernel))
+    window = {
+        "kernel_shape": kernel,
+        "strides": strides,
+        "dilations": dilations,
+        "pads": pads,
+        "ceil_mode": draw(st.integers(0, 1)),
+    }
+    channels = draw(st.integers(1, 20))
+    graph = Graph(
+        (ValueInfo("x", "float32", ("N", channels, *size)),),
+        (ValueInfo("y", "float32", (None,) * 4),),
+        (Node("MaxPool", "pool", ("x",), ("y",), {**window, "auto_pad": "NOTSET"}),),
+    )
+    x = np.random.default_rng(draw(st.integers(0, 2**32 - 1))).normal(size=(2, channels, *size)).astype(np.float32)
+    held = draw(st.sampled_from([{}, {"x": Range(-2.0, 2.0), "y": Range(-2.0, 2.0)}]))
+    return opq.CompressedModel(graph, {}, ranges=held), x
+
+
+@given(max_pools(), PRECISIONS, st.sampled_from(_core.supported_isas()), st.sampled_from([1, 3]))
+def test_max_pools(drawn, precision, isa, threads):
+    model, x = drawn
+    os.environ["OPQ_ISA"] = isa
+    try:
+        got = core(model, precision, x, threads)
+    finally:
+        del os.environ["OPQ_ISA"]
+    assert_same_bits(got, reference(model, precision, x))
+
+
 @pytest.mark.parametrize("precision", ["int8", "int16"])
 @pytest.mark.parametrize("stride", [1, 2])
 def test_threads_that_fill_neighbouring_channels_do_not_disturb_each_other(precision, stride):

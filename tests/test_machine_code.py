@@ -104,7 +104,7 @@ def test_the_dense_loops_are_bound_by_the_multiply_adds(isa, expected):
 def test_the_loops_over_pairs_of_codes_keep_their_sums_in_registers(isa):
     """bytes-inl.h: per pair two or four multiplications of interleaved bytes, as many additions, and no store."""
     found = 0
-    for loop in straight_loops(isa, "byte_(rows|block|block_in_place|plane)"):
+    for loop in straight_loops(isa, "byte_(rows|block|block_in_place)"):
         products = count(loop, "vpmaddubsw")
         if not products:
             continue
@@ -113,6 +113,22 @@ def test_the_loops_over_pairs_of_codes_keep_their_sums_in_registers(isa):
         assert len(loop) <= 3 * products + 24  # loads, addresses, a count; and moves between registers, which cost no time
         found += 1
     assert found >= 2
+
+
+@pytest.mark.parametrize(("isa", "tile"), [("avx2", 2), ("avx512", 1), ("avx512vnni", 1)])
+def test_the_loops_over_windows_multiply_bytes_where_they_lie(isa, tile):
+    """windows-inl.h, 3 x 3: 12 multiplications per vector of a tile, of bytes that nothing has interleaved; codes stay in
+    registers, but for those that AVX2 has not."""
+    if isa not in SETS:
+        pytest.skip(f"no {isa} on this machine")
+    loops = [loop for loop in straight_loops(isa, "(byte_window|window_of|finish_window)") if count(loop, "vpmulhrsw")]
+    assert len(loops) == 2  # by stride
+    for loop in loops:
+        assert count(loop, "vpmaddubsw") == 12 * tile
+        assert count(loop, "vpunpck") in (0, 2 * tile)
+        assert count(loop, "vpbroadcast") == 0
+        assert len(stores(loop)) <= (1 if tile == 1 else 12)
+        assert len(loop) <= 60 * tile
 
 
 @pytest.mark.parametrize("isa", [isa for isa in SETS if isa.startswith("avx")])

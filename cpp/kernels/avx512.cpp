@@ -8,6 +8,6 @@
 
 namespace opq {
 
-constinit const Kernels avx512_kernels = make_kernels<F32, S16, S32, C32, N16, Q32>("avx512");
+constinit const Kernels avx512_kernels = make_kernels<F32, S16, P16, S32, C32, N16, Q32>("avx512");
 
 }  // namespace opq

@@ -8,6 +8,6 @@
 
 namespace opq {
 
-constinit const Kernels avx512vnni_kernels = make_kernels<F32, S16, S32, C32, N16, Q32>("avx512vnni");
+constinit const Kernels avx512vnni_kernels = make_kernels<F32, S16, P16, S32, C32, N16, Q32>("avx512vnni");
 
 }  // namespace opq

@@ -81,10 +81,28 @@ inline void prefetch_row(const Output& out, int m) {
   for (int p = 0; p < out.n; p += kLine) __builtin_prefetch(out.residual + m * out.stride + p);
 }
 
+// The rule of one row (docs/integers.md).
+template <class S>
+struct ByteFinish {
+  explicit ByteFinish(const ByteOutput& out, int m = 0)
+      : rule(out.rules[m]), residual_zero(out.residual_zero), least(out.least), most(out.most) {}
+  // residual: of these pixels, or null
+  S operator()(S v, const uint8_t* residual) const {
+    v = saturating_add(high_product(v, rule.multiplier), rule.bias);
+    if (residual) v = saturating_add(v, high_product(S::centred(residual, residual_zero), rule.residual_multiplier));
+    return shift_right(v, rule.fraction);
+  }
+  void store(S v, uint8_t* y, int n) const { v.store_clamped(least, most, y, n); }
+
+  ByteRule rule;  // a copy: y may lie anywhere
+  int residual_zero;
+  uint8_t least, most;
+};
+
 // Row m of the finished sums to its place in y.
 template <class S, int... V>
 inline void finish_byte_row(Seq<V...>, const S (&sum)[sizeof...(V)], const ByteOutput& out, int m) {
-  const ByteRule& rule = out.rules[m];
+  const ByteFinish<S> finish(out, m);
   uint8_t* y = out.y + m * out.stride;
   const uint8_t* residual = out.residual ? out.residual + m * out.stride : nullptr;
   const int length = static_cast<int>(out.n) / out.runs;
@@ -95,14 +113,10 @@ inline void finish_byte_row(Seq<V...>, const S (&sum)[sizeof...(V)], const ByteO
   }
   uint8_t* to = out.runs > 1 ? apart : y;
   const int n = out.runs > 1 ? kByteTile : static_cast<int>(out.n);
-  const auto finish = [&](S v, int at) {
-    v = saturating_add(high_product(v, rule.multiplier), rule.bias);
-    if (residual) {
-      v = saturating_add(v, high_product(S::centred(residual + at, out.residual_zero), rule.residual_multiplier));
-    }
-    shift_right(v, rule.fraction).store_clamped(out.least, out.most, to + at, n - at);
+  const auto finish_at = [&](S v, int at) {
+    finish.store(finish(v, residual ? residual + at : nullptr), to + at, n - at);
   };
-  ((S::kPixels * V < n ? finish(sum[V], S::kPixels * V) : void()), ...);
+  ((S::kPixels * V < n ? finish_at(sum[V], S::kPixels * V) : void()), ...);
   for (int i = 0; i < out.runs && out.runs > 1; ++i) copy_bytes<S>(apart + i * out.step, y + i * length, length);
 }
 
@@ -148,18 +162,6 @@ template <class S>
 void byte_block_in_place(const PairBlock& block, int rows, const uint8_t* x, const std::ptrdiff_t* offsets,
                          int32_t* sums, bool first, const ByteOutput* out) {
   byte_rows<S>(SeqTo<kByteTile / S::kPixels>(), block, rows, PlanePlaces{x, offsets}, sums, first, out);
-}
-
-template <class S>
-void byte_plane(const PairBlock& row, const uint8_t* x, const std::ptrdiff_t* offsets, int32_t* sums,
-                const ByteOutput& out) {
-  ByteOutput tile = out;
-  for (std::ptrdiff_t p = 0; p < out.n; p += kByteTile) {
-    tile.y = out.y + p;
-    tile.residual = out.residual ? out.residual + p : nullptr;
-    tile.n = out.n - p < kByteTile ? out.n - p : kByteTile;
-    byte_rows<S>(SeqTo<kByteTile / S::kPixels>(), row, 1, PlanePlaces{x + p, offsets}, sums, true, &tile);
-  }
 }
 
 template <class S, int... V>

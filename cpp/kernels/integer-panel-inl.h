@@ -66,15 +66,51 @@ void fill_integer_plane(const IntegerPlane<T>& plane) {
   fill(plane.rows * plane.columns - (y - plane.y));
 }
 
-// Rows of n elements, one behind the other, from rows further apart. Nothing is written behind the last one.
+// Rows of one or two pieces, which may overlap.
+template <class C, int piece, class T>
+inline void copy_rows_by(const T* x, std::ptrdiff_t x_stride, T* y, std::ptrdiff_t y_stride, std::ptrdiff_t rows,
+                         std::ptrdiff_t n) {
+  const std::ptrdiff_t last = n - piece;
+  for (std::ptrdiff_t r = 0; r < rows; ++r, x += x_stride, y += y_stride) {
+    __builtin_memcpy(y, x, piece * sizeof(T));
+    __builtin_memcpy(y + last, x + last, piece * sizeof(T));
+  }
+}
+
 template <class C, class T>
-void gather_integer_rows(const T* x, std::ptrdiff_t x_stride, T* y, std::ptrdiff_t rows, std::ptrdiff_t n) {
-  T* end = y + rows * n;
-  for (std::ptrdiff_t r = 0; r < rows; ++r, x += x_stride, y += n) {
-    if (end - y >= (n + kChunk - 1) / kChunk * kChunk) {
-      copy_row<C>(x, 1, y, n);
+inline void copy_whole_rows(const T* x, std::ptrdiff_t x_stride, T* y, std::ptrdiff_t y_stride, std::ptrdiff_t rows,
+                            std::ptrdiff_t n) {
+  for (; n > 128; n -= 64, x += 64, y += 64) copy_rows_by<C, 64>(x, x_stride, y, y_stride, rows, 64);
+  if (n >= 64) return copy_rows_by<C, 64>(x, x_stride, y, y_stride, rows, n);
+  if (n >= 32) return copy_rows_by<C, 32>(x, x_stride, y, y_stride, rows, n);
+  if (n >= 16) return copy_rows_by<C, 16>(x, x_stride, y, y_stride, rows, n);
+  if (n >= 8) return copy_rows_by<C, 8>(x, x_stride, y, y_stride, rows, n);
+  if (n >= 4) return copy_rows_by<C, 4>(x, x_stride, y, y_stride, rows, n);
+  if (n >= 2) return copy_rows_by<C, 2>(x, x_stride, y, y_stride, rows, n);
+  if (n == 1) copy_rows_by<C, 1>(x, x_stride, y, y_stride, rows, n);
+}
+
+// y[p] = x[2 p] for n elements.
+template <class C, class T>
+inline void copy_every_second(const T* x, T* y, std::ptrdiff_t n) {
+  if (n >= kChunk) {
+    for (std::ptrdiff_t p = 0; p < n - kChunk; p += kChunk) C::copy_even(x + 2 * p, y + p);
+    return C::copy_even(x + 2 * (n - kChunk), y + n - kChunk);
+  }
+  T chunk[kChunk];
+  C::copy_even(x, chunk);
+  copy_whole_rows<C>(chunk, 0, y, 0, 1, n);
+}
+
+template <class C, class T>
+void copy_integer_rows(const T* x, std::ptrdiff_t x_stride, std::ptrdiff_t step, T* y, std::ptrdiff_t y_stride,
+                       std::ptrdiff_t rows, std::ptrdiff_t n) {
+  if (step == 1) return copy_whole_rows<C>(x, x_stride, y, y_stride, rows, n);
+  for (std::ptrdiff_t r = 0; r < rows; ++r, x += x_stride, y += y_stride) {
+    if (step == 2) {
+      copy_every_second<C>(x, y, n);
     } else {
-      for (std::ptrdiff_t p = 0; p < n; ++p) y[p] = x[p];
+      for (std::ptrdiff_t p = 0; p < n; ++p) y[p] = x[p * step];
     }
   }
 }

@@ -135,6 +135,16 @@ struct WordOutput {
   int runs = 1, step = 0;
 };
 
+// One channel of a depthwise convolution of bytes, with stride 1 or 2 along the rows (windows-inl.h): of pixel p, in a
+// plane whose rows lie one behind the other, tap (ky, kx) is x[rows[ky] + stride * p + kx]. x may be read up to 191
+// elements further.
+struct ByteWindow {
+  const uint8_t* x;
+  const std::ptrdiff_t* rows;  // [height]
+  int height, pairs, passes, stride;
+  const uint16_t* codes;
+};
+
 struct Kernels {
   const char* name;  // "scalar", "avx2", "avx512", "avx512vnni", "neon"
 
@@ -171,9 +181,9 @@ struct Kernels {
                      int chunk, uint8_t* panel);
   void (*quad_block)(const int8_t* codes, int quads, const uint8_t* panel, int32_t* sums, bool first);
   void (*wide_quad_block)(const int8_t* codes, int quads, const uint8_t* panel, int32_t* sums, bool first);
-  // The one row of a depthwise convolution's channel, all its output->n pixels: sum of code * x[offsets[k] + p].
-  void (*byte_plane)(const PairBlock&, const uint8_t* x, const std::ptrdiff_t* offsets, int32_t* sums,
-                     const ByteOutput& output);
+  // The output's n pixels, finished; residual may be read, and y is written, to a multiple of 64. Without `output` the
+  // sums of the first 64.
+  void (*byte_window)(const ByteWindow&, int32_t* sums, const ByteOutput* output);
   // Finishes row 0 of sums[kByteTile].
   void (*finish_bytes)(const int32_t* sums, const ByteOutput& output);
   // Dense columns, as columns_i8: acc[m] = sum over k of columns[k][m] * x[k], columns with x[k] == 0 skipped. The sums
@@ -188,9 +198,12 @@ struct Kernels {
   // One phase of a padded plane. x may be read, and y written, up to 31 elements further.
   void (*fill_byte_plane)(const IntegerPlane<uint8_t>&);
   void (*fill_word_plane)(const IntegerPlane<int16_t>&);
-  // y[r * n + p] = x[r * x_stride + p] for r in [0, rows), p in [0, n). x may be read up to 15 elements further.
-  void (*gather_byte_rows)(const uint8_t* x, std::ptrdiff_t x_stride, uint8_t* y, std::ptrdiff_t rows,
-                           std::ptrdiff_t n);
+  // y[r * y_stride + p] = x[r * x_stride + p * step] for r in [0, rows), p in [0, n). With step 1 nothing else is read,
+  // else up to 31 elements further.
+  void (*copy_rows_u8)(const uint8_t* x, std::ptrdiff_t x_stride, std::ptrdiff_t step, uint8_t* y,
+                       std::ptrdiff_t y_stride, std::ptrdiff_t rows, std::ptrdiff_t n);
+  void (*copy_rows_i16)(const int16_t* x, std::ptrdiff_t x_stride, std::ptrdiff_t step, int16_t* y,
+                        std::ptrdiff_t y_stride, std::ptrdiff_t rows, std::ptrdiff_t n);
 
   // Between float32 and integers that are held (quantize-inl.h).
   void (*sums_to_floats)(const int32_t* sums, int32_t shift, float* y, int n);  // y[p] = float(sums[p] - shift)
@@ -206,7 +219,7 @@ struct Kernels {
   // y[i] = min(max(x[i], least), most)
   void (*clamp_bytes)(const uint8_t* x, uint8_t least, uint8_t most, uint8_t* y, std::size_t n);
   void (*clamp_words)(const int16_t* x, int16_t least, int16_t most, int16_t* y, std::size_t n);
-  // y[p] = max over taps of rows[t][p]. Rows may be read up to 15 elements further.
+  // y[p] = max over taps of rows[t][p].
   void (*max_row_u8)(const uint8_t* const* rows, int taps, uint8_t* y, std::ptrdiff_t n);
   void (*max_row_i16)(const int16_t* const* rows, int taps, int16_t* y, std::ptrdiff_t n);
 

@@ -7,6 +7,6 @@
 
 namespace opq {
 
-constinit const Kernels neon_kernels = make_kernels<F32, S16, S32, C32, N16, Q32>("neon");
+constinit const Kernels neon_kernels = make_kernels<F32, S16, P16, S32, C32, N16, Q32>("neon");
 
 }  // namespace opq

@@ -34,23 +34,40 @@ void average_row(const float* const* rows, int taps, const float* divisor, float
   });
 }
 
-// Of activations that are held as integers, 16 at a time. Rows may be read up to 15 elements further.
-template <class V, class T>
-void max_integer_row(const T* const* rows, int taps, T* y, std::ptrdiff_t n) {
-  typedef T Chunk __attribute__((vector_size(16 * sizeof(T))));
-  for (std::ptrdiff_t p = 0; p < n; p += 16) {
+// Of activations that are held as integers, in chunks of up to 32 bytes, of which the last two overlap. Windows of
+// three taps are usual: their number is a constant for the compiler.
+template <class V, int chunk, class T, class Taps>
+inline void max_chunks(const T* const* rows, Taps taps, T* y, std::ptrdiff_t n) {
+  typedef T Chunk __attribute__((vector_size(chunk * sizeof(T))));
+  const auto max_at = [=](std::ptrdiff_t p) {
     Chunk largest, v;
     __builtin_memcpy(&largest, rows[0] + p, sizeof largest);
     for (int t = 1; t < taps; ++t) {
       __builtin_memcpy(&v, rows[t] + p, sizeof v);
       largest = v > largest ? v : largest;
     }
-    if (n - p >= 16) {
-      __builtin_memcpy(y + p, &largest, sizeof largest);
-    } else {
-      for (std::ptrdiff_t i = 0; i < n - p; ++i) y[p + i] = largest[i];
-    }
-  }
+    __builtin_memcpy(y + p, &largest, sizeof largest);
+  };
+  for (std::ptrdiff_t p = 0; p < n - chunk; p += chunk) max_at(p);
+  max_at(n - chunk);
+}
+
+template <class V, class T, class Taps>
+inline void max_integers(const T* const* rows, Taps taps, T* y, std::ptrdiff_t n) {
+  if (sizeof(T) == 1 && n >= 32) return max_chunks<V, 32 / sizeof(T)>(rows, taps, y, n);
+  if (n >= 16) return max_chunks<V, 16>(rows, taps, y, n);
+  if (n >= 8) return max_chunks<V, 8>(rows, taps, y, n);
+  if (n > 0) max_chunks<V, 1>(rows, taps, y, n);
+}
+
+struct ThreeTaps {
+  constexpr operator int() const { return 3; }
+};
+
+template <class V, class T>
+void max_integer_row(const T* const* rows, int taps, T* y, std::ptrdiff_t n) {
+  if (taps == 3) return max_integers<V>(rows, ThreeTaps(), y, n);
+  max_integers<V>(rows, taps, y, n);
 }
 
 }  // namespace opq

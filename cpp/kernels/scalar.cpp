@@ -7,6 +7,6 @@
 
 namespace opq {
 
-constinit const Kernels scalar_kernels = make_kernels<F32, S16, S32, C32, N16, Q32>("scalar");
+constinit const Kernels scalar_kernels = make_kernels<F32, S16, P16, S32, C32, N16, Q32>("scalar");
 
 }  // namespace opq

@@ -1,6 +1,6 @@
 // The table of kernels for one instruction set's types of vectors: all loops instantiated. V: floats; S: 16-bit sums of
-// products of bytes; W: 32-bit sums of products of words; C: 32-bit sums of columns of codes; N:
-// 16-bit sums of columns of half bytes; Q: 32-bit sums of products of four bytes.
+// products of bytes, P: of neighbouring bytes; W: 32-bit sums of products of words; C: 32-bit sums of columns of codes;
+// N: 16-bit sums of columns of half bytes; Q: 32-bit sums of products of four bytes.
 #pragma once
 
 #include "kernels/bytes-inl.h"
@@ -18,11 +18,12 @@
 #include "kernels/quantize-inl.h"
 #include "kernels/reduce-inl.h"
 #include "kernels/sparse-inl.h"
+#include "kernels/windows-inl.h"
 #include "kernels/words-inl.h"
 
 namespace opq {
 
-template <class V, class S, class W, class C, class N, class Q>
+template <class V, class S, class P, class W, class C, class N, class Q>
 constexpr Kernels make_kernels(const char* name) {
   static_assert(V::kLanes == kVector);
   return {
@@ -40,14 +41,15 @@ constexpr Kernels make_kernels(const char* name) {
       .pack_quads = pack_quads<C, Q>,
       .quad_block = quad_block<Q, false>,
       .wide_quad_block = quad_block<Q, true>,
-      .byte_plane = byte_plane<S>,
+      .byte_window = byte_window<S, P>,
       .finish_bytes = finish_bytes<S>,
       .columns_integer = columns_integer<C>,
       .columns_nibbles = columns_nibbles<N>,
       .columns_sparse_integer = columns_sparse_integer<C>,
       .fill_byte_plane = fill_integer_plane<C, uint8_t>,
       .fill_word_plane = fill_integer_plane<C, int16_t>,
-      .gather_byte_rows = gather_integer_rows<C, uint8_t>,
+      .copy_rows_u8 = copy_integer_rows<C, uint8_t>,
+      .copy_rows_i16 = copy_integer_rows<C, int16_t>,
       .sums_to_floats = sums_to_floats<V>,
       .doubles_to_floats = doubles_to_floats<V>,
       .range = range<V>,

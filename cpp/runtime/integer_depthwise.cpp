@@ -1,4 +1,5 @@
 // Depthwise convolutions of codes with integer activations: every output channel reads one input channel, m / (M / C).
+// Most of those in 8 bits are in integer_windows.cpp.
 //
 //   for every image and channel c:
 //     planes = x[c], padded, split into the phases of the stride            (conv_layer_planes.h)
@@ -131,12 +132,7 @@ class IntegerDepthwiseLayer final : public IntegerLayer {
       run_floats(job, m, grid, planes, residual, pixels, rows.y);
     }
     const std::size_t element = y_size<T>(e);
-    if (element == 1) {
-      job.kernels.gather_byte_rows(reinterpret_cast<const uint8_t*>(rows.y), stride,
-                                   reinterpret_cast<uint8_t*>(e.y) + offset, shape.out_h, shape.out_w);
-    } else {
-      copy_rows(shape, rows.y, stride, e.y + offset * element, shape.out_w, element);
-    }
+    copy_rows(shape, rows.y, stride, e.y + offset * element, shape.out_w, element);
   }
 
   void run_integers(const Job& job, int64_t m, const Grid& grid, const T* planes, const std::byte* residual,
@@ -146,16 +142,15 @@ class IntegerDepthwiseLayer final : public IntegerLayer {
     output.residual = reinterpret_cast<const T*>(residual);
     output.y = reinterpret_cast<T*>(y);
     alignas(64) Sum sums[kByteTile];
-    if constexpr (sizeof(T) == 1) {
-      output.n = pixels;
-      job.kernels.byte_plane(row, planes, job.offsets, sums, output);
-    } else {
-      for (int64_t pixel = 0; pixel < pixels; pixel += kByteTile) {
-        output.n = std::min<int64_t>(kByteTile, pixels - pixel);
+    for (int64_t pixel = 0; pixel < pixels; pixel += kByteTile) {
+      output.n = std::min<int64_t>(kByteTile, pixels - pixel);
+      if constexpr (sizeof(T) == 1) {
+        job.kernels.byte_block_in_place(row, 1, planes + pixel, job.offsets, sums, true, &output);
+      } else {
         job.kernels.word_block_in_place(row, 1, planes + pixel, job.offsets, sums, true, &output);
-        output.y += kByteTile;
-        if (output.residual) output.residual += kByteTile;
       }
+      output.y += kByteTile;
+      if (output.residual) output.residual += kByteTile;
     }
   }
 
@@ -188,12 +183,16 @@ class IntegerDepthwiseLayer final : public IntegerLayer {
 
 std::unique_ptr<IntegerLayer> pack_integer_depthwise(const Weights& weights, const ConvGeometry& geometry,
                                                      Precision precision) {
-  if (precision == Precision::kInt8) return std::make_unique<IntegerDepthwiseLayer<uint8_t>>(weights, geometry);
+  if (precision == Precision::kInt8) {
+    if (has_integer_windows(geometry)) return pack_integer_windows(weights, geometry);
+    return std::make_unique<IntegerDepthwiseLayer<uint8_t>>(weights, geometry);
+  }
   return std::make_unique<IntegerDepthwiseLayer<int16_t>>(weights, geometry);
 }
 
 int64_t most_integer_depthwise_bytes(const Weights& weights) {
-  return CodePairs::most_bytes(weights.rows, weights.rows * weights.depth);
+  return std::max(CodePairs::most_bytes(weights.rows, weights.rows * weights.depth),
+                  most_integer_window_bytes(weights));
 }
 
 }  // namespace opq

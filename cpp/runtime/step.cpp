@@ -32,8 +32,9 @@ std::unique_ptr<Step> make_plain_step(const StepSource& source) {
     case Op::kDiv:
       return make_binary_step(source);
     case Op::kMaxPool:
+      return make_max_pool_step(source);
     case Op::kAveragePool:
-      return make_pool_step(source);
+      return make_average_pool_step(source);
     case Op::kReduceMean:
       return make_reduce_step(source);
     case Op::kSoftmax:

@@ -68,17 +68,18 @@ struct StepSource {
 };
 
 // One function per family of operators.
-std::unique_ptr<Step> make_conv_step(const StepSource& source);       // Conv, Linear
-std::unique_ptr<Step> make_matmul_step(const StepSource& source);     // MatMul
-std::unique_ptr<Step> make_unary_step(const StepSource& source);      // Relu, Sigmoid, ..., Clip
-std::unique_ptr<Step> make_binary_step(const StepSource& source);     // Add, Sub, Mul, Div
-std::unique_ptr<Step> make_pool_step(const StepSource& source);       // MaxPool, AveragePool
-std::unique_ptr<Step> make_reduce_step(const StepSource& source);     // ReduceMean
-std::unique_ptr<Step> make_softmax_step(const StepSource& source);    // Softmax
-std::unique_ptr<Step> make_lrn_step(const StepSource& source);        // LRN
-std::unique_ptr<Step> make_pad_step(const StepSource& source);        // Pad
-std::unique_ptr<Step> make_concat_step(const StepSource& source);     // Concat
-std::unique_ptr<Step> make_transpose_step(const StepSource& source);  // Transpose
+std::unique_ptr<Step> make_conv_step(const StepSource& source);          // Conv, Linear
+std::unique_ptr<Step> make_matmul_step(const StepSource& source);        // MatMul
+std::unique_ptr<Step> make_unary_step(const StepSource& source);         // Relu, Sigmoid, ..., Clip
+std::unique_ptr<Step> make_binary_step(const StepSource& source);        // Add, Sub, Mul, Div
+std::unique_ptr<Step> make_max_pool_step(const StepSource& source);      // MaxPool
+std::unique_ptr<Step> make_average_pool_step(const StepSource& source);  // AveragePool
+std::unique_ptr<Step> make_reduce_step(const StepSource& source);        // ReduceMean
+std::unique_ptr<Step> make_softmax_step(const StepSource& source);       // Softmax
+std::unique_ptr<Step> make_lrn_step(const StepSource& source);           // LRN
+std::unique_ptr<Step> make_pad_step(const StepSource& source);           // Pad
+std::unique_ptr<Step> make_concat_step(const StepSource& source);        // Concat
+std::unique_ptr<Step> make_transpose_step(const StepSource& source);     // Transpose
 
 // All of them, by operator, in float32.
 std::unique_ptr<Step> make_plain_step(const StepSource& source);

@@ -70,6 +70,12 @@ Windows make_windows(const Node& node, const Shape& x, std::span<const int64_t> 
   return windows;
 }
 
+void check_taps(const Node& node, const Windows& windows) {
+  if (saturating_product({windows.h.kernel, windows.w.kernel}) > 1 << 24) {
+    node.fail(ErrorCode::kUnsupported, "its window has more than 2^24 elements");
+  }
+}
+
 void check_padded_size(const Node& node, const Windows& windows, const Shape& x, const Shape& y) {
   // With ceil_mode the last window may reach beyond the padding.
   const auto padded = [](const Window& w) { return std::max(w.in + w.pad_begin + w.pad_end, w.extent()); };

@@ -1,4 +1,4 @@
-// S16, S32, N16 and Q32 for AVX2. sums_scalar.h and integers_scalar.h define what each
+// S16, P16, S32, N16 and Q32 for AVX2. sums_scalar.h and integers_scalar.h define what each
 // operation means.
 //
 // vpmaddubsw multiplies neighbouring bytes and adds the two products: interleaving the bytes of two rows of pixels
@@ -94,6 +94,27 @@ inline S16 saturating_add(S16 a, int16_t b) {
 inline S16 shift_right(S16 a, int bits) {
   const __m128i count = _mm_cvtsi32_si128(bits);
   return {_mm256_sra_epi16(a.low, count), _mm256_sra_epi16(a.high, count)};
+}
+
+// vpmaddubsw, of bytes that are neighbours already.
+struct P16 {
+  static constexpr int kBytes = 32;
+  __m256i raw;
+
+  using Codes = __m256i;
+  static Codes broadcast(uint16_t codes) { return _mm256_set1_epi16(static_cast<int16_t>(codes)); }
+  static P16 zero() { return {_mm256_setzero_si256()}; }
+  P16 add_neighbours(const uint8_t* x, Codes codes) const {
+    return {_mm256_add_epi16(raw, _mm256_maddubs_epi16(S16::bytes(x), codes))};
+  }
+};
+
+inline S16 interleaved(P16 even, P16 odd) {
+  return {_mm256_unpacklo_epi16(even.raw, odd.raw), _mm256_unpackhi_epi16(even.raw, odd.raw)};
+}
+inline S16 joined(P16 first, P16 second) {
+  return {_mm256_permute2x128_si256(first.raw, second.raw, 0x20),
+          _mm256_permute2x128_si256(first.raw, second.raw, 0x31)};
 }
 
 // vpmaddwd multiplies neighbouring words and adds the two products; interleaving leaves the pixels in two registers:

@@ -1,5 +1,5 @@
-// S16, S32, N16 and Q32 for AVX-512 (BW): a tile's 64 pixels in two 512-bit registers. sums_scalar.h defines what each
-// operation means.
+// S16, P16, S32, N16 and Q32 for AVX-512 (BW): a tile's 64 pixels in two 512-bit registers. sums_scalar.h defines what
+// each operation means.
 //
 // Interleaving works within lanes of 128 bits, as in sums_avx2.h:
 //
@@ -95,6 +95,25 @@ inline S16 saturating_add(S16 a, int16_t b) {
 inline S16 shift_right(S16 a, int bits) {
   const __m128i count = _mm_cvtsi32_si128(bits);
   return {_mm512_sra_epi16(a.low, count), _mm512_sra_epi16(a.high, count)};
+}
+
+struct P16 {
+  static constexpr int kBytes = 64;
+  __m512i raw;
+
+  using Codes = __m512i;
+  static Codes broadcast(uint16_t codes) { return _mm512_set1_epi16(static_cast<int16_t>(codes)); }
+  static P16 zero() { return {_mm512_setzero_si512()}; }
+  P16 add_neighbours(const uint8_t* x, Codes codes) const {
+    return {_mm512_add_epi16(raw, _mm512_maddubs_epi16(_mm512_loadu_si512(x), codes))};
+  }
+};
+
+inline S16 interleaved(P16 even, P16 odd) {
+  return {_mm512_unpacklo_epi16(even.raw, odd.raw), _mm512_unpackhi_epi16(even.raw, odd.raw)};
+}
+inline S16 joined(P16 first, P16 second) {
+  return {_mm512_shuffle_i64x2(first.raw, second.raw, 0x88), _mm512_shuffle_i64x2(first.raw, second.raw, 0xdd)};
 }
 
 //   low    0..3  8..11  16..19  24..27        high   4..7  12..15  20..23  28..31

@@ -1,4 +1,4 @@
-// S16 and S32 for 64-bit ARM. sums_scalar.h defines what each operation means.
+// S16, P16 and S32 for 64-bit ARM. sums_scalar.h defines what each operation means.
 //
 // Bytes are widened and multiplied by one code at a time: NEON has no product of unsigned with signed bytes, but for
 // the extension I8MM.
@@ -91,6 +91,35 @@ inline S16 shift_right(S16 a, int bits) {
   S16 v;
   for (int i = 0; i < 4; ++i) v.eight[i] = vshlq_s16(a.eight[i], vdupq_n_s16(static_cast<int16_t>(-bits)));
   return v;
+}
+
+// Words of two bytes: the even ones are their low halves.
+struct P16 {
+  static constexpr int kBytes = 32;
+  int16x8_t eight[2];
+
+  using Codes = uint16_t;
+  static Codes broadcast(uint16_t codes) { return codes; }
+  static P16 zero() { return {{vdupq_n_s16(0), vdupq_n_s16(0)}}; }
+  P16 add_neighbours(const uint8_t* x, Codes codes) const {
+    const auto code0 = static_cast<int8_t>(codes & 0xff), code1 = static_cast<int8_t>(codes >> 8);
+    P16 v;
+    for (int i = 0; i < 2; ++i) {
+      const uint16x8_t both = vreinterpretq_u16_u8(vld1q_u8(x + 16 * i));
+      const int16x8_t even = vreinterpretq_s16_u16(vandq_u16(both, vdupq_n_u16(0xff)));
+      const int16x8_t odd = vreinterpretq_s16_u16(vshrq_n_u16(both, 8));
+      v.eight[i] = vmlaq_n_s16(vmlaq_n_s16(eight[i], even, code0), odd, code1);
+    }
+    return v;
+  }
+};
+
+inline S16 interleaved(P16 even, P16 odd) {
+  return {{vzip1q_s16(even.eight[0], odd.eight[0]), vzip2q_s16(even.eight[0], odd.eight[0]),
+           vzip1q_s16(even.eight[1], odd.eight[1]), vzip2q_s16(even.eight[1], odd.eight[1])}};
+}
+inline S16 joined(P16 first, P16 second) {
+  return {{first.eight[0], first.eight[1], second.eight[0], second.eight[1]}};
 }
 
 struct S32 {

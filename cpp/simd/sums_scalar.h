@@ -73,6 +73,34 @@ inline S16 shift_right(S16 a, int bits) {
   return S16::make([&](int p) { return static_cast<int16_t>(a.lane[p] >> bits); });
 }
 
+// 16-bit sums of neighbouring bytes, 16 of them.
+struct P16 {
+  static constexpr int kBytes = 32;
+  int16_t lane[kBytes / 2];
+
+  using Codes = uint16_t;  // code0 + 256 * code1, as bytes
+  static Codes broadcast(uint16_t codes) { return codes; }
+  static P16 zero() { return {}; }
+  // + code0 * x[2 i] + code1 * x[2 i + 1], where neither the products nor the sum leave 16 bits
+  P16 add_neighbours(const uint8_t* x, Codes codes) const {
+    const int code0 = static_cast<int8_t>(codes & 0xff), code1 = static_cast<int8_t>(codes >> 8);
+    P16 v;
+    for (int i = 0; i < kBytes / 2; ++i) {
+      v.lane[i] = static_cast<int16_t>(lane[i] + code0 * x[2 * i] + code1 * x[2 * i + 1]);
+    }
+    return v;
+  }
+};
+
+// Pixels 2 i and 2 i + 1
+inline S16 interleaved(const P16& even, const P16& odd) {
+  return S16::make([&](int p) { return (p % 2 == 0 ? even : odd).lane[p / 2]; });
+}
+// Pixels i and 16 + i
+inline S16 joined(const P16& first, const P16& second) {
+  return S16::make([&](int p) { return p < 16 ? first.lane[p] : second.lane[p - 16]; });
+}
+
 // 32-bit sums of 16 neighbouring pixels.
 struct S32 {
   static constexpr int kPixels = 16;
