@@ -99,25 +99,31 @@ struct ByteFinish {
   uint8_t least, most;
 };
 
-// Row m of the finished sums to its place in y.
+// n of the finished sums of row m to y. Inlined, as a call would take the sums through memory.
 template <class S, int... V>
-inline void finish_byte_row(Seq<V...>, const S (&sum)[sizeof...(V)], const ByteOutput& out, int m) {
+[[gnu::always_inline]] inline void finish_bytes_to(Seq<V...>, const S (&sum)[sizeof...(V)], const ByteOutput& out, int m,
+                            const uint8_t* residual, uint8_t* y, int n) {
   const ByteFinish<S> finish(out, m);
-  uint8_t* y = out.y + m * out.stride;
-  const uint8_t* residual = out.residual ? out.residual + m * out.stride : nullptr;
-  const int length = static_cast<int>(out.n) / out.runs;
-  uint8_t apart[kByteTile] = {};  // the residual, and then the output, as far apart as the sums' runs
-  if (out.runs > 1 && residual) {
-    for (int i = 0; i < out.runs; ++i) copy_bytes<S>(residual + i * length, apart + i * out.step, length);
-    residual = apart;
-  }
-  uint8_t* to = out.runs > 1 ? apart : y;
-  const int n = out.runs > 1 ? kByteTile : static_cast<int>(out.n);
   const auto finish_at = [&](S v, int at) {
-    finish.store(finish(v, residual ? residual + at : nullptr), to + at, n - at);
+    finish.store(finish(v, residual ? residual + at : nullptr), y + at, n - at);
   };
   ((S::kPixels * V < n ? finish_at(sum[V], S::kPixels * V) : void()), ...);
-  for (int i = 0; i < out.runs && out.runs > 1; ++i) copy_bytes<S>(apart + i * out.step, y + i * length, length);
+}
+
+// Row m of the finished sums to its place in y.
+template <class S, int... V>
+[[gnu::always_inline]] inline void finish_byte_row(Seq<V...> all, const S (&sum)[sizeof...(V)], const ByteOutput& out,
+                                                   int m) {
+  uint8_t* y = out.y + m * out.stride;
+  const uint8_t* residual = out.residual ? out.residual + m * out.stride : nullptr;
+  if (out.runs == 1) return finish_bytes_to(all, sum, out, m, residual, y, static_cast<int>(out.n));
+  uint8_t apart[kByteTile] = {};  // the residual, and then the output, as far apart as the sums' runs
+  if (residual) {
+    for (int i = 0; i < out.runs; ++i) copy_bytes<S>(residual + i * out.length, apart + i * out.step, out.length);
+    residual = apart;
+  }
+  finish_bytes_to(all, sum, out, m, residual, apart, kByteTile);
+  for (int i = 0; i < out.runs; ++i) copy_bytes<S>(apart + i * out.step, y + i * out.length, out.length);
 }
 
 template <class S, class X, int... V>

@@ -107,7 +107,7 @@ struct ByteRule {
 };
 
 // Where finished sums of some output rows go, n pixels of each: y[m * stride + p], and residual likewise. With several
-// runs, which n counts together, run i is the pixels from i * step on. residual may be read up to 63 elements further.
+// runs, run i is `length` pixels from i * step on, n counts them all. residual may be read up to 63 elements further.
 struct ByteOutput {
   const ByteRule* rules;    // by row
   const uint8_t* residual;  // or null
@@ -116,7 +116,7 @@ struct ByteOutput {
   uint8_t least, most;
   uint8_t* y;
   std::ptrdiff_t n;
-  int runs = 1, step = 0;
+  int runs = 1, length = 0, step = 0;
 };
 
 // The same for words: y = the nearest integer of act(fma(sum, scale[m] * x_scale, bias[m]) + residual_scale * residual)
@@ -132,7 +132,7 @@ struct WordOutput {
   std::ptrdiff_t stride;
   int16_t* y;
   std::ptrdiff_t n;
-  int runs = 1, step = 0;
+  int runs = 1, length = 0, step = 0;
 };
 
 // One channel of a depthwise convolution of bytes, with stride 1 or 2 along the rows (windows-inl.h): of pixel p, in a

@@ -31,7 +31,7 @@ struct WordPlanePlaces {
 // Row m of the sums to its place in y. The sums of several runs are brought together first.
 template <class F, class Act>
 inline void finish_word_row(float* sums, const WordOutput& out, int m, const Act& act) {
-  const int n = static_cast<int>(out.n), length = n / out.runs;
+  const int n = static_cast<int>(out.n), length = out.length;
   for (int i = 1; i < out.runs; ++i) {
     for (int p = 0; p < length; ++p) sums[i * length + p] = sums[i * out.step + p];
   }

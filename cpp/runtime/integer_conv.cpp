@@ -279,6 +279,7 @@ class IntegerConvLayer final : public IntegerLayer {
     output.stride = job.pixels;
     output.n = task.tile.pixels;
     output.runs = task.tile.runs;
+    output.length = task.tile.pixels / task.tile.runs;
     output.step = static_cast<int>(job.row_stride);
     return output;
   }
