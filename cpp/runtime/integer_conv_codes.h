@@ -1,6 +1,6 @@
 // The codes of an integer convolution as its kernels take them: the nonzeros as pairs, or all of them by quads. Both
-// have what IntegerConvLayer asks for: how many rows are computed together, how a tile's inputs are copied, the product
-// with them, and whether it finishes as well.
+// have what IntegerConvLayer asks for: how many rows are computed together, how a tile's inputs are copied, and the
+// product with them, which may be finished as well.
 #pragma once
 
 #include <algorithm>
@@ -83,7 +83,6 @@ class PairCodes {
       kernels.word_block(rows, count, panel, sums, first, output);
     }
   }
-  static constexpr bool kFinishes = true;  // multiply() takes an output
 
   std::size_t bytes() const { return pairs_.bytes() + costs_.size() * sizeof(int64_t); }
   static const char* name() { return sizeof(T) == 1 ? "int8 pairs" : "int16 pairs"; }
@@ -127,19 +126,16 @@ class QuadCodes {
   }
   int64_t cost(int64_t) const { return 1; }
 
-  static void pack(const uint8_t* x, const std::ptrdiff_t* offsets, int depth, const IntegerRun* runs, int count,
-                   int chunk, uint8_t* panel, const Kernels& kernels) {
-    kernels.pack_quads(x, offsets, depth, runs, count, chunk, panel);
+  static void pack(const uint8_t* x, const std::ptrdiff_t* offsets, int depth, const IntegerRun* runs, int count, int,
+                   uint8_t* panel, const Kernels& kernels) {
+    kernels.pack_quads(x, offsets, depth, runs, count, panel);
   }
-  void multiply(const CodeBlock& block, const uint8_t* panel, const std::ptrdiff_t*, int32_t* sums, const ByteOutput*,
-                const Kernels& kernels) const {
+  void multiply(const CodeBlock& block, const uint8_t* panel, const std::ptrdiff_t*, int32_t* sums,
+                const ByteOutput* output, const Kernels& kernels) const {
     const int64_t quads = quads_of(std::min(kDepth, depth_ - block.block * kDepth));
-    for (int64_t row = block.first; row < block.last; row += 4) {
-      kernels.quad_block(codes_at(block.group, block.block, row / 4), static_cast<int>(quads), panel,
-                         sums + (row - block.first) * kByteTile, block.block == 0);
-    }
+    kernels.quad_block(codes_at(block.group, block.block, block.first / 4), static_cast<int>(block.last - block.first),
+                       static_cast<int>(quads), panel, sums, block.block == 0, output);
   }
-  static constexpr bool kFinishes = false;
 
   std::size_t bytes() const { return codes_.size(); }
   static const char* name() { return "int8 dense"; }
