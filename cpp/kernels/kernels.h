@@ -260,9 +260,9 @@ struct Kernels {
   float (*sum)(const float* x, std::size_t n);
   // Softmax over n contiguous elements: exp(x - max) / sum.
   void (*softmax)(const float* x, float* y, std::size_t n);
-  // y[i] = x[i] / (bias + alpha * s[i])^beta, where s holds the sums of squares already: the last step of LRN.
-  void (*lrn)(const float* x, const float* s, float* y, std::size_t n, float alpha, float beta, float bias);
-  void (*square_add)(const float* x, float* s, std::size_t n);  // s[i] = fma(x[i], x[i], s[i])
+  // y[i] = x[i] / (bias + alpha * s)^beta: LRN. s = the sum of the squares of rows[c][i], c ascending in [0, count).
+  void (*lrn)(const float* x, const float* const* rows, int count, float* y, std::size_t n, float alpha, float beta,
+              float bias);
 };
 
 // The sets that this machine can run, best first; never empty.

@@ -74,7 +74,6 @@ constexpr Kernels make_kernels(const char* name) {
       .sum = sum<V>,
       .softmax = softmax<V>,
       .lrn = lrn<V>,
-      .square_add = square_add<V>,
   };
 }
 
