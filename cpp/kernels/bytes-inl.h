@@ -126,6 +126,13 @@ template <class S, int... V>
   for (int i = 0; i < out.runs; ++i) copy_bytes<S>(apart + i * out.step, y + i * out.length, out.length);
 }
 
+// Row m of the output, of sums in memory.
+template <class S, int... V>
+inline void finish_sums(Seq<V...> all, const int32_t* sums, const ByteOutput& out, int m) {
+  const S sum[sizeof...(V)] = {S::load(sums + S::kPixels * V, out.rules[m].shift)...};
+  finish_byte_row(all, sum, out, m);
+}
+
 template <class S, class X, int... V>
 void byte_rows(Seq<V...> all, const PairBlock& block, int rows, X x, int32_t* sums, bool first, const ByteOutput* out) {
   const uint8_t* count = block.counts;
@@ -152,9 +159,7 @@ void byte_rows(Seq<V...> all, const PairBlock& block, int rows, X x, int32_t* su
         (sum[V].add_to(sums + S::kPixels * V), ...);
       }
     }
-    if (!out) continue;
-    const S sum[sizeof...(V)] = {S::load(sums + S::kPixels * V, out->rules[m].shift)...};
-    finish_byte_row(all, sum, *out, m);
+    if (out) finish_sums<S>(all, sums, *out, m);
   }
 }
 
@@ -168,17 +173,6 @@ template <class S>
 void byte_block_in_place(const PairBlock& block, int rows, const uint8_t* x, const std::ptrdiff_t* offsets,
                          int32_t* sums, bool first, const ByteOutput* out) {
   byte_rows<S>(SeqTo<kByteTile / S::kPixels>(), block, rows, PlanePlaces{x, offsets}, sums, first, out);
-}
-
-template <class S, int... V>
-void finish_bytes_row(Seq<V...> all, const int32_t* sums, const ByteOutput& out) {
-  const S sum[sizeof...(V)] = {S::load(sums + S::kPixels * V, out.rules[0].shift)...};
-  finish_byte_row(all, sum, out, 0);
-}
-
-template <class S>
-void finish_bytes(const int32_t* sums, const ByteOutput& out) {
-  finish_bytes_row<S>(SeqTo<kByteTile / S::kPixels>(), sums, out);
 }
 
 }  // namespace opq

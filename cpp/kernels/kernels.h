@@ -175,17 +175,19 @@ struct Kernels {
                               int32_t* sums, bool first, const ByteOutput* output);
   void (*word_block_in_place)(const PairBlock&, int rows, const int16_t* x, const std::ptrdiff_t* offsets, double* sums,
                               bool first, const WordOutput* output);
-  // Dense: the panel's rows four by four, [(depth + 3) / 4][kByteTile][4], and sums[4][kByteTile] (+)= codes * panel
-  // for four rows m, codes [quads][4][4] of -64 to 64, wide_quad_block any (quads-inl.h).
+  // Dense: the panel's rows four by four, [(depth + 3) / 4][kByteTile][4]. x may be read, and the panel written, up to
+  // 64 elements further.
   void (*pack_quads)(const uint8_t* x, const std::ptrdiff_t* offsets, int depth, const IntegerRun* runs, int count,
-                     int chunk, uint8_t* panel);
-  void (*quad_block)(const int8_t* codes, int quads, const uint8_t* panel, int32_t* sums, bool first);
-  void (*wide_quad_block)(const int8_t* codes, int quads, const uint8_t* panel, int32_t* sums, bool first);
+                     uint8_t* panel);
+  // As byte_block, with codes [(rows + 3) / 4][quads][4][4] of -64 to 64, wide_quad_block
+  // any (quads-inl.h). sums have whole fours of rows.
+  void (*quad_block)(const int8_t* codes, int rows, int quads, const uint8_t* panel, int32_t* sums, bool first,
+                     const ByteOutput* output);
+  void (*wide_quad_block)(const int8_t* codes, int rows, int quads, const uint8_t* panel, int32_t* sums, bool first,
+                          const ByteOutput* output);
   // The output's n pixels, finished; residual may be read, and y is written, to a multiple of 64. Without `output` the
   // sums of the first 64.
   void (*byte_window)(const ByteWindow&, int32_t* sums, const ByteOutput* output);
-  // Finishes row 0 of sums[kByteTile].
-  void (*finish_bytes)(const int32_t* sums, const ByteOutput& output);
   // Dense columns, as columns_i8: acc[m] = sum over k of columns[k][m] * x[k], columns with x[k] == 0 skipped. The sums
   // of |code * x| are below 2^31.
   void (*columns_integer)(const int8_t* columns, const int16_t* x, std::size_t depth, int vectors, int32_t* acc);
@@ -261,9 +263,9 @@ struct Kernels {
   float (*sum)(const float* x, std::size_t n);
   // Softmax over n contiguous elements: exp(x - max) / sum.
   void (*softmax)(const float* x, float* y, std::size_t n);
-  // y[i] = x[i] / (bias + alpha * s[i])^beta, where s holds the sums of squares already: the last step of LRN.
-  void (*lrn)(const float* x, const float* s, float* y, std::size_t n, float alpha, float beta, float bias);
-  void (*square_add)(const float* x, float* s, std::size_t n);  // s[i] = fma(x[i], x[i], s[i])
+  // y[i] = x[i] / (bias + alpha * s)^beta: LRN. s = the sum of the squares of rows[c][i], c ascending in [0, count).
+  void (*lrn)(const float* x, const float* const* rows, int count, float* y, std::size_t n, float alpha, float beta,
+              float bias);
 };
 
 // The sets that this machine can run, best first; never empty.

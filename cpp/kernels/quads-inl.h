@@ -8,6 +8,7 @@
 // The sums of four rows stay in registers over all k. Codes that fill up a row of four, in either direction, are 0.
 #pragma once
 
+#include "kernels/bytes-inl.h"
 #include "kernels/integer-panel-inl.h"
 #include "kernels/kernels.h"
 #include "kernels/unroll-inl.h"
@@ -41,24 +42,35 @@ inline void quad_rows(Seq<V...>, const int8_t* codes, int quads, const uint8_t* 
 }
 
 // wide: codes beyond 64 in absolute value, whose products take more than 16 bits two by two.
-template <class Q, bool wide>
-void quad_block(const int8_t* codes, int quads, const uint8_t* panel, int32_t* sums, bool first) {
+// With `out`, the last block, the rows are finished, and their sums not kept.
+template <class S, class Q, bool wide>
+void quad_block(const int8_t* codes, int rows, int quads, const uint8_t* panel, int32_t* sums, bool first,
+                const ByteOutput* out) {
   constexpr int kAtOnce = Q::kAtOnce * Q::kPixels;
-  for (int p = 0; p < kByteTile; p += kAtOnce) {
-    quad_rows<Q, wide>(SeqTo<Q::kAtOnce>(), codes, quads, panel + 4 * p, sums + p, first);
+  const int step = out && first ? 0 : 4 * kByteTile;  // sums that are finished at once need no memory of their own
+  for (int m = 0; m < rows; m += 4, codes += 16 * quads, sums += step) {
+    for (int p = 0; p < kByteTile; p += kAtOnce) {
+      quad_rows<Q, wide>(SeqTo<Q::kAtOnce>(), codes, quads, panel + 4 * p, sums + p, first);
+    }
+    for (int i = 0; out && i < 4 && m + i < rows; ++i) {
+      finish_sums<S>(SeqTo<kByteTile / S::kPixels>(), sums + i * kByteTile, *out, m + i);
+    }
   }
 }
 
-// As pack_integers, four rows interleaved. What fills up the last four is any row.
-template <class C, class Q>
+// As pack_integers, four rows interleaved, 16 pixels at a time: those beyond a run's end are overwritten by the next
+// run, or by the next rows. What fills up the last four is any row.
+template <class Q>
 void pack_quads(const uint8_t* x, const std::ptrdiff_t* offsets, int depth, const IntegerRun* runs, int count,
-                int chunk, uint8_t* panel) {
-  uint8_t rows[5 * kByteTile];  // and what is copied too far
+                uint8_t* panel) {
   for (int k = 0; k < depth; k += 4, panel += 4 * kByteTile) {
-    std::ptrdiff_t four[4];
-    for (int j = 0; j < 4; ++j) four[j] = offsets[k + j < depth ? k + j : k];
-    pack_integers<C, uint8_t>(x, four, 4, runs, count, chunk, rows);
-    for (int p = 0; p < kByteTile; p += kChunk) Q::interleave(rows + p, kByteTile, panel + 4 * p);
+    const uint8_t* rows[4];
+    for (int j = 0; j < 4; ++j) rows[j] = x + offsets[k + j < depth ? k + j : k];
+    for (int i = 0; i < count; ++i) {
+      const int n = (i + 1 < count ? runs[i + 1].dst : kByteTile) - runs[i].dst;
+      uint8_t* y = panel + 4 * runs[i].dst;
+      for (int p = 0; p < n; p += kChunk) Q::interleave(rows, runs[i].src + p, y + 4 * p);
+    }
   }
 }
 

@@ -25,23 +25,35 @@ void softmax(const float* x, float* y, std::size_t n) {
   map<V>(y, y, n, [=](V v) { return v / total; });
 }
 
+// Local response normalization, y = x / (bias + alpha s)^beta with the sum s of squares over neighbouring channels.
+// (.)^0.75, the value of AlexNet and GoogLeNet, is the product of two roots; error at most 3.8 ulp, division included.
 template <class V>
-void square_add(const float* x, float* s, std::size_t n) {
-  map<V>(x, s, s, n, [](V v, V total) { return mul_add(v, v, total); });
-}
-
-// The last step of local response normalization, y = x / (bias + alpha s)^beta. (.)^0.75, the value of AlexNet and
-// GoogLeNet, is the product of two roots; error at most 3.8 ulp, division included.
-template <class V>
-void lrn(const float* x, const float* s, float* y, std::size_t n, float alpha, float beta, float bias) {
+void lrn(const float* x, const float* const* rows, int count, float* y, std::size_t n, float alpha, float beta,
+         float bias) {
   const V a = V::set(alpha), b = V::set(bias);
-  if (beta == 0.75f) {
-    return map<V>(x, s, y, n, [=](V v, V total) {
-      const V root = sqrt(mul_add(a, total, b));
-      return v / (root * sqrt(root));
-    });
-  }
-  map<V>(x, s, y, n, [=](V v, V total) { return v / pow(mul_add(a, total, b), beta); });
+  const auto divisor_at = [=](auto load, auto power) {
+    V total = V::zero();
+    for (int c = 0; c < count; ++c) {
+      const V v = load(rows[c]);
+      total = mul_add(v, v, total);
+    }
+    return power(mul_add(a, total, b));
+  };
+  const auto run = [=](auto power) {
+    std::size_t i = 0;
+    for (; i + V::kLanes <= n; i += V::kLanes) {
+      const auto load = [=](const float* row) { return V::load(row + i); };
+      (load(x) / divisor_at(load, power)).store(y + i);
+    }
+    const int rest = static_cast<int>(n - i);
+    const auto load = [=](const float* row) { return V::load_n(row + i, rest); };
+    if (rest > 0) (load(x) / divisor_at(load, power)).store_n(y + i, rest);
+  };
+  if (beta != 0.75f) return run([=](V v) { return pow(v, beta); });
+  run([](V v) {
+    const V root = sqrt(v);
+    return root * sqrt(root);
+  });
 }
 
 }  // namespace opq

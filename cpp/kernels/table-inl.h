@@ -38,11 +38,10 @@ constexpr Kernels make_kernels(const char* name) {
       .word_block = word_block<V, W>,
       .byte_block_in_place = byte_block_in_place<S>,
       .word_block_in_place = word_block_in_place<V, W>,
-      .pack_quads = pack_quads<C, Q>,
-      .quad_block = quad_block<Q, false>,
-      .wide_quad_block = quad_block<Q, true>,
+      .pack_quads = pack_quads<Q>,
+      .quad_block = quad_block<S, Q, false>,
+      .wide_quad_block = quad_block<S, Q, true>,
       .byte_window = byte_window<S, P>,
-      .finish_bytes = finish_bytes<S>,
       .columns_integer = columns_integer<C>,
       .columns_nibbles = columns_nibbles<N>,
       .columns_sparse_integer = columns_sparse_integer<C>,
@@ -76,7 +75,6 @@ constexpr Kernels make_kernels(const char* name) {
       .sum = sum<V>,
       .softmax = softmax<V>,
       .lrn = lrn<V>,
-      .square_add = square_add<V>,
   };
 }
 

@@ -215,7 +215,7 @@ class IntegerConvLayer final : public IntegerLayer {
         codes_.multiply({task.group, block, first, last}, panel, sums, output, job.kernels);
       };
       const bool last = block + 1 == blocks;
-      if (last && Codes::kFinishes && finishes_to_integers<T>(job.epilogue)) {
+      if (last && finishes_to_integers<T>(job.epilogue)) {
         const auto output = output_at(job, task, task.first_row);
         multiply(task.first_row, task.last_row, &output);
       } else if (blocks > 1) {
@@ -284,17 +284,11 @@ class IntegerConvLayer final : public IntegerLayer {
     return output;
   }
 
-  // Rows [first, last) from sums[row - first][64].
+  // Rows [first, last) in float32, from sums[row - first][64].
   void finish(const Job& job, const Task& task, const Sum* sums, int64_t first, int64_t last) const {
     const IntegerEpilogue& e = job.epilogue;
     const Grid& grid = job.grids[task.image];
     for (int64_t row = first; row < last; ++row, sums += kByteTile) {
-      if constexpr (sizeof(T) == 1) {
-        if (e.rules) {
-          job.kernels.finish_bytes(sums, output_at(job, task, row));
-          continue;
-        }
-      }
       const int64_t m = task.group * rows_ + row;
       const auto offset = static_cast<std::size_t>(offset_of(job, task, m));
       alignas(64) float floats[kByteTile] = {};

@@ -1,6 +1,6 @@
 // The codes of an integer convolution as its kernels take them: the nonzeros as pairs, or all of them by quads. Both
-// have what IntegerConvLayer asks for: how many rows are computed together, how a tile's inputs are copied, the product
-// with them, and whether it finishes as well.
+// have what IntegerConvLayer asks for: how many rows are computed together, how a tile's inputs are copied, and the
+// product with them, which may be finished as well.
 #pragma once
 
 #include <algorithm>
@@ -87,7 +87,6 @@ class PairCodes {
       kernels.word_block(rows, count, panel, sums, first, output);
     }
   }
-  static constexpr bool kFinishes = true;  // multiply() takes an output
 
   std::size_t bytes() const { return pairs_.bytes() + costs_.size() * sizeof(int64_t); }
   static const char* name() { return sizeof(T) == 1 ? "int8 pairs" : "int16 pairs"; }
@@ -129,21 +128,18 @@ class QuadCodes {
   }
   int64_t cost(int64_t) const { return 1; }
 
-  static void pack(const uint8_t* x, const std::ptrdiff_t* offsets, int depth, const IntegerRun* runs, int count,
-                   int chunk, uint8_t* panel, const Kernels& kernels) {
-    kernels.pack_quads(x, offsets, depth, runs, count, chunk, panel);
+  static void pack(const uint8_t* x, const std::ptrdiff_t* offsets, int depth, const IntegerRun* runs, int count, int,
+                   uint8_t* panel, const Kernels& kernels) {
+    kernels.pack_quads(x, offsets, depth, runs, count, panel);
   }
   double copies_per_k() const { return kCopiesPerRow * static_cast<double>(rows_); }
-  void multiply(const CodeBlock& block, const uint8_t* panel, int32_t* sums, const ByteOutput*,
+  void multiply(const CodeBlock& block, const uint8_t* panel, int32_t* sums, const ByteOutput* output,
                 const Kernels& kernels) const {
     const int64_t quads = quads_of(std::min(kDepth, depth_ - block.block * kDepth));
     const auto quad_block = is_wide_ ? kernels.wide_quad_block : kernels.quad_block;
-    for (int64_t row = block.first; row < block.last; row += 4) {
-      quad_block(codes_at(block.group, block.block, row / 4), static_cast<int>(quads), panel,
-                 sums + (row - block.first) * kByteTile, block.block == 0);
-    }
+    quad_block(codes_at(block.group, block.block, block.first / 4), static_cast<int>(block.last - block.first),
+               static_cast<int>(quads), panel, sums, block.block == 0, output);
   }
-  static constexpr bool kFinishes = false;
 
   std::size_t bytes() const { return codes_.size(); }
   static const char* name() { return "int8 dense"; }

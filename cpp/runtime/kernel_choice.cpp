@@ -61,7 +61,7 @@ constexpr ConvCosts conv_costs(Precision precision) {
               .wide_weight = 0.007,
               .dense_row = 0.18,
               .input = 0.08,
-              .tap = 0.03};
+              .tap = 0.02};
   }
 }
 

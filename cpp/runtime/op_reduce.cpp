@@ -125,7 +125,9 @@ class LRNStep final : public Step {
     planes_ = element_count(x) == 0 ? 0 : x[0] * channels_;
   }
 
-  std::size_t scratch_floats(int threads) const override { return static_cast<std::size_t>(kPixels) * threads; }
+  std::size_t scratch_floats(int threads) const override {
+    return static_cast<std::size_t>(thread_floats()) * static_cast<std::size_t>(threads);
+  }
 
   void run(const Execution& execution) const override {
     const float* x = execution.input<float>(x_);
@@ -133,24 +135,29 @@ class LRNStep final : public Step {
     const int64_t pieces = (pixels_ + kPixels - 1) / kPixels;
     parallel_ranges(execution.pool, planes_ * pieces, grain_of(std::min(pixels_, kPixels) * 4),
                     [&](int64_t begin, int64_t end, int thread) {
-                      float* sums = execution.scratch + thread * kPixels;
+                      auto** rows = reinterpret_cast<const float**>(execution.scratch + thread * thread_floats());
                       for (int64_t i = begin; i < end; ++i) {
-                        const int64_t plane = i / pieces, pixel = i % pieces * kPixels, channel = plane % channels_;
-                        const int64_t count = std::min(kPixels, pixels_ - pixel);
+                        const int64_t piece = i / channels_ % pieces, channel = i % channels_;
                         const int64_t first = std::max<int64_t>(0, channel - (size_ - 1) / 2);
                         const int64_t last = std::min(channels_ - 1, channel + size_ / 2);
-                        std::fill_n(sums, count, 0.0f);
-                        for (int64_t c = first; c <= last; ++c) {
-                          execution.kernels.square_add(x + (plane - channel + c) * pixels_ + pixel, sums, count);
-                        }
+                        const int64_t plane = i / channels_ / pieces * channels_ + channel, pixel = piece * kPixels;
                         const int64_t offset = plane * pixels_ + pixel;
-                        execution.kernels.lrn(x + offset, sums, y + offset, count, alpha_, beta_, bias_);
+                        for (int64_t c = first; c <= last; ++c) rows[c - first] = x + offset + (c - channel) * pixels_;
+                        execution.kernels.lrn(x + offset, rows, static_cast<int>(last - first + 1), y + offset,
+                                              static_cast<std::size_t>(std::min(kPixels, pixels_ - pixel)), alpha_,
+                                              beta_, bias_);
                       }
                     });
   }
 
  private:
-  static constexpr int64_t kPixels = 2048;  // per piece: sums and the rows of the window stay in the L1 cache
+  static constexpr int64_t kPixels = 512;  // per piece, of all channels in turn: the L1 cache keeps a window's rows
+
+  // Pointers to the rows of a window, in whole cache lines.
+  int64_t thread_floats() const {
+    const auto rows = static_cast<std::size_t>(std::min(size_, channels_));
+    return static_cast<int64_t>(align_up(rows * sizeof(const float*)) / sizeof(float));
+  }
 
   const int x_, y_;
   const int64_t size_;

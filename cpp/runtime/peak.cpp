@@ -54,10 +54,7 @@ double byte_rate(const Kernels& kernels) {
   const AlignedBuffer codes = zeros<int8_t>(kRows * kDepth), panel = zeros<uint8_t>(kDepth * kByteTile),
                       sums = zeros<int32_t>(kRows * kByteTile);
   return best_rate(double{kRows} * kDepth * kByteTile, [&] {
-    for (int row = 0; row < kRows; row += 4) {
-      kernels.quad_block(as<int8_t>(codes) + row * kDepth, kDepth / 4, as<uint8_t>(panel),
-                         as<int32_t>(sums) + row * kByteTile, true);
-    }
+    kernels.quad_block(as<int8_t>(codes), kRows, kDepth / 4, as<uint8_t>(panel), as<int32_t>(sums), true, nullptr);
   });
 }
 

@@ -4,6 +4,7 @@
 // Included by .cpp files of one instruction set each; internal linkage, as in vec_scalar.h.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 namespace opq {
@@ -81,10 +82,10 @@ struct Q32 {
   }
   // The same for any codes.
   Q32 add_wide_quads(const uint8_t* x, const int8_t* codes) const { return add_quads(x, codes); }
-  // y[p][j] = rows[j * stride + p] for 16 pixels
-  static void interleave(const uint8_t* rows, int stride, uint8_t* y) {
+  // y[p][j] = rows[j][at + p] for 16 pixels
+  static void interleave(const uint8_t* const* rows, std::ptrdiff_t at, uint8_t* y) {
     for (int p = 0; p < 16; ++p) {
-      for (int j = 0; j < 4; ++j) y[4 * p + j] = rows[j * stride + p];
+      for (int j = 0; j < 4; ++j) y[4 * p + j] = rows[j][at + p];
     }
   }
 };

@@ -11,6 +11,7 @@
 
 #include <immintrin.h>
 
+#include <cstddef>
 #include <cstdint>
 
 namespace opq {
@@ -216,8 +217,8 @@ struct Q32 {
     const __m256i sum = _mm256_add_epi32(raw, _mm256_madd_epi16(_mm256_maddubs_epi16(bytes, a), ones));
     return {_mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_maddubs_epi16(bytes, b), ones))};
   }
-  static void interleave(const uint8_t* rows, int stride, uint8_t* y) {
-    const auto row = [=](int j) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(rows + j * stride)); };
+  static void interleave(const uint8_t* const* rows, std::ptrdiff_t at, uint8_t* y) {
+    const auto row = [=](int j) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(rows[j] + at)); };
     const __m128i a = row(0), b = row(1), c = row(2), d = row(3);
     const __m128i ab[2] = {_mm_unpacklo_epi8(a, b), _mm_unpackhi_epi8(a, b)};
     const __m128i cd[2] = {_mm_unpacklo_epi8(c, d), _mm_unpackhi_epi8(c, d)};
