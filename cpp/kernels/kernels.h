@@ -146,7 +146,8 @@ struct ByteWindow {
 };
 
 struct Kernels {
-  const char* name;  // "scalar", "avx2", "avx512", "avx512vnni", "neon"
+  const char* name;       // "scalar", "avx2", "avx512", "avx512vnni", "neon"
+  bool has_dot_products;  // one instruction adds four products of bytes in 32 bits: quad_block is faster, and wide free
 
   // y[r * y_stride + p] = x[r * x_stride + p * step] for r in [0, rows), p in [0, n): one phase of a plane.
   void (*copy_rows)(const float* x, std::ptrdiff_t x_stride, std::ptrdiff_t step, float* y, std::ptrdiff_t y_stride,
@@ -179,12 +180,12 @@ struct Kernels {
   // 64 elements further.
   void (*pack_quads)(const uint8_t* x, const std::ptrdiff_t* offsets, int depth, const IntegerRun* runs, int count,
                      uint8_t* panel);
-  // As byte_block, with codes [(rows + 3) / 4][quads][4][4] of -64 to 64, wide_quad_block
-  // any (quads-inl.h). sums have whole fours of rows.
-  void (*quad_block)(const int8_t* codes, int rows, int quads, const uint8_t* panel, int32_t* sums, bool first,
-                     const ByteOutput* output);
-  void (*wide_quad_block)(const int8_t* codes, int rows, int quads, const uint8_t* panel, int32_t* sums, bool first,
-                          const ByteOutput* output);
+  // As byte_block, with codes [(rows + 3) / 4][quads][4][4] of -64 to 64, wide_quad_block any (quads-inl.h), for the
+  // first `pixels` of the tile. sums have whole fours of rows.
+  void (*quad_block)(const int8_t* codes, int rows, int quads, const uint8_t* panel, int pixels, int32_t* sums,
+                     bool first, const ByteOutput* output);
+  void (*wide_quad_block)(const int8_t* codes, int rows, int quads, const uint8_t* panel, int pixels, int32_t* sums,
+                          bool first, const ByteOutput* output);
   // The output's n pixels, finished; residual may be read, and y is written, to a multiple of 64. Without `output` the
   // sums of the first 64.
   void (*byte_window)(const ByteWindow&, int32_t* sums, const ByteOutput* output);

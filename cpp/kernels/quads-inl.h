@@ -41,16 +41,30 @@ inline void quad_rows(Seq<V...>, const int8_t* codes, int quads, const uint8_t* 
   (s3[V].store(at(3, V)), ...);
 }
 
+// The first `count` of so many vectors of pixels.
+template <class Q, bool wide, int most>
+inline void quad_vectors(int count, const int8_t* codes, int quads, const uint8_t* panel, int32_t* sums, bool first) {
+  if constexpr (most > 1) {
+    if (count < most) return quad_vectors<Q, wide, most - 1>(count, codes, quads, panel, sums, first);
+  }
+  quad_rows<Q, wide>(SeqTo<most>(), codes, quads, panel, sums, first);
+}
+
+// Vectors without a pixel that counts are left out: their sums are 0.
 // wide: codes beyond 64 in absolute value, whose products take more than 16 bits two by two.
 // With `out`, the last block, the rows are finished, and their sums not kept.
 template <class S, class Q, bool wide>
-void quad_block(const int8_t* codes, int rows, int quads, const uint8_t* panel, int32_t* sums, bool first,
+void quad_block(const int8_t* codes, int rows, int quads, const uint8_t* panel, int pixels, int32_t* sums, bool first,
                 const ByteOutput* out) {
-  constexpr int kAtOnce = Q::kAtOnce * Q::kPixels;
+  const int vectors = (pixels + Q::kPixels - 1) / Q::kPixels;
   const int step = out && first ? 0 : 4 * kByteTile;  // sums that are finished at once need no memory of their own
   for (int m = 0; m < rows; m += 4, codes += 16 * quads, sums += step) {
-    for (int p = 0; p < kByteTile; p += kAtOnce) {
-      quad_rows<Q, wide>(SeqTo<Q::kAtOnce>(), codes, quads, panel + 4 * p, sums + p, first);
+    for (int v = 0; v < vectors; v += Q::kAtOnce) {
+      const int p = v * Q::kPixels;
+      quad_vectors<Q, wide, Q::kAtOnce>(vectors - v, codes, quads, panel + 4 * p, sums + p, first);
+    }
+    for (int i = 0; first && i < 4; ++i) {
+      for (int v = vectors; v < kByteTile / Q::kPixels; ++v) Q::zero().store(sums + i * kByteTile + v * Q::kPixels);
     }
     for (int i = 0; out && i < 4 && m + i < rows; ++i) {
       finish_sums<S>(SeqTo<kByteTile / S::kPixels>(), sums + i * kByteTile, *out, m + i);

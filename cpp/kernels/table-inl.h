@@ -28,6 +28,7 @@ constexpr Kernels make_kernels(const char* name) {
   static_assert(V::kLanes == kVector);
   return {
       .name = name,
+      .has_dot_products = Q::kHasDotProducts,
       .copy_rows = copy_rows<V>,
       .pack_panel = pack_panel<V>,
       .sparse_block = sparse_block<V>,

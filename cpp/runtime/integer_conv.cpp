@@ -125,6 +125,9 @@ class IntegerConvLayer final : public IntegerLayer {
     int pixels;
     int runs = 1;
     int64_t from = 0;
+
+    // Pixels of the panel from the first one to the last.
+    int extent(int64_t row_stride) const { return static_cast<int>((runs - 1) * row_stride) + pixels / runs; }
   };
 
   struct Task {
@@ -212,7 +215,8 @@ class IntegerConvLayer final : public IntegerLayer {
     for (int64_t block = 0; block < blocks; ++block) {
       pack(job, task, block, runs, count, chunk, panel);
       const auto multiply = [&](int64_t first, int64_t last, const typename Codes::Output* output) {
-        codes_.multiply({task.group, block, first, last}, panel, sums, output, job.kernels);
+        codes_.multiply({task.group, block, first, last, task.tile.extent(job.row_stride)}, panel, sums, output,
+                        job.kernels);
       };
       const bool last = block + 1 == blocks;
       if (last && finishes_to_integers<T>(job.epilogue)) {

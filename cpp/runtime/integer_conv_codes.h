@@ -23,6 +23,7 @@ inline constexpr double kCopiesPerPair = 1.3, kCopiesPerRow = 0.3;
 // A block of the codes of one group of a convolution: rows [first, last), k from block * block_depth on.
 struct CodeBlock {
   int64_t group, block, first, last;
+  int pixels;  // of the tile, from its beginning on, that count
 };
 
 inline int64_t blocks_of(int64_t depth, int64_t block_depth) {
@@ -138,7 +139,7 @@ class QuadCodes {
     const int64_t quads = quads_of(std::min(kDepth, depth_ - block.block * kDepth));
     const auto quad_block = is_wide_ ? kernels.wide_quad_block : kernels.quad_block;
     quad_block(codes_at(block.group, block.block, block.first / 4), static_cast<int>(block.last - block.first),
-               static_cast<int>(quads), panel, sums, block.block == 0, output);
+               static_cast<int>(quads), panel, block.pixels, sums, block.block == 0, output);
   }
 
   std::size_t bytes() const { return codes_.size(); }

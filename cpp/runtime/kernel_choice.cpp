@@ -25,7 +25,7 @@ constexpr Name kNames[] = {{KernelKind::kSparse, "sparse"},
 // Nanoseconds per output pixel, of tiles that are full:
 //   sparse     nonzero * nonzeros + segment * segments + row * rows + input * depth
 //   dense      weight * rows * depth + dense_row * rows + input * depth
-//              codes beyond kMostQuadCode take wide_weight: as the others with VNNI, twice as long without
+//              codes beyond kMostQuadCode take wide_weight
 //   depthwise  tap * rows * depth + row * rows
 struct ConvCosts {
   double nonzero, segment, row;
@@ -33,8 +33,8 @@ struct ConvCosts {
   double input, tap;
 };
 
-constexpr ConvCosts conv_costs(Precision precision) {
-  switch (precision) {
+constexpr ConvCosts conv_costs(const LayerFacts& facts) {
+  switch (facts.precision) {
     case Precision::kFloat32:
       return {.nonzero = 0.0275,
               .segment = 0.0,
@@ -57,8 +57,8 @@ constexpr ConvCosts conv_costs(Precision precision) {
       return {.nonzero = 0.0085,
               .segment = 0.10,
               .row = 0.0,
-              .weight = 0.0048,
-              .wide_weight = 0.007,
+              .weight = facts.has_dot_products ? 0.0048 : 0.008,
+              .wide_weight = facts.has_dot_products ? 0.0048 : 0.018,
               .dense_row = 0.18,
               .input = 0.08,
               .tap = 0.02};
@@ -84,7 +84,7 @@ constexpr int64_t kLineBytes = 64;
 double blocks(int64_t rows, int64_t block) { return static_cast<double>((rows + block - 1) / block); }
 
 std::vector<KernelOption> conv_options(const LayerFacts& f) {
-  const ConvCosts costs = conv_costs(f.precision);
+  const ConvCosts costs = conv_costs(f);
   const auto rows = static_cast<double>(f.rows), depth = static_cast<double>(f.depth);
   if (f.is_depthwise) return {{KernelKind::kDepthwise, costs.tap * rows * depth + costs.row * rows}};
   std::vector<KernelOption> options;
@@ -132,8 +132,9 @@ std::optional<KernelKind> kernel_kind(std::string_view text) {
   return std::nullopt;
 }
 
-LayerFacts facts_of(const Weights& weights, const ConvGeometry* geometry, Precision precision) {
+LayerFacts facts_of(const Weights& weights, const ConvGeometry* geometry, Precision precision, bool has_dot_products) {
   LayerFacts facts{.precision = precision,
+                   .has_dot_products = has_dot_products,
                    .is_linear = geometry == nullptr,
                    .has_codes = weights.codes != nullptr,
                    .rows = weights.rows,

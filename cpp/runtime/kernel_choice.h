@@ -1,5 +1,6 @@
 // Which kernel multiplies a layer: a model of the time that each would take, of which the least is taken, and the
-// caller's word where there is one. The choice never depends on threads or the instruction set.
+// caller's word where there is one. The choice never depends on threads; in 8 bits, where every kernel gives the same
+// result, it depends on whether the instruction set has dot products.
 #pragma once
 
 #include <cstdint>
@@ -23,6 +24,7 @@ using KernelWishes = std::map<std::string, KernelKind>;
 // What the model looks at.
 struct LayerFacts {
   Precision precision = Precision::kFloat32;  // of the activations that the layer multiplies
+  bool has_dot_products = false;              // of the kernels (kernels.h)
   bool is_linear = false, is_depthwise = false;
   bool has_codes = false;
   int64_t rows = 0, depth = 0;  // of the weights, as struct Weights has them
@@ -32,7 +34,8 @@ struct LayerFacts {
 };
 
 // geometry: of a convolution, or null.
-LayerFacts facts_of(const Weights& weights, const ConvGeometry* geometry, Precision precision);
+LayerFacts facts_of(const Weights& weights, const ConvGeometry* geometry, Precision precision,
+                    bool has_dot_products = false);
 
 // A kernel that can multiply a layer, and what one thread would take for one output pixel of it, counted in whole tiles
 // (of a Linear layer: for one row of its input).

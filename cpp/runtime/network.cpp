@@ -6,6 +6,7 @@
 #include <tuple>
 
 #include "format/container.h"
+#include "runtime/session.h"
 #include "runtime/shapes.h"
 #include "runtime/window.h"
 
@@ -214,7 +215,8 @@ class Network::Loader {
     NodeWeights layer;
     layer.is_linear = geometry == nullptr;
     const bool is_integer = network_.precision_ != Precision::kFloat32 && IntegerLayer::can_multiply(weights);
-    layer.choice = choose(node, facts_of(weights, geometry, is_integer ? network_.precision_ : Precision::kFloat32));
+    layer.choice = choose(node, is_integer ? facts_of(weights, geometry, network_.precision_, has_dot_products_)
+                                           : facts_of(weights, geometry, Precision::kFloat32));
     const KernelKind kind = layer.choice.kind;
     std::size_t bytes;
     if (is_integer) {
@@ -308,6 +310,7 @@ class Network::Loader {
   Network& network_;
   const Parallel& parallel_;
   const KernelWishes& wishes_;
+  const bool has_dot_products_ = choose_kernels().has_dot_products;
   int64_t allowance_;                            // bytes that may still be packed
   std::vector<std::vector<std::size_t>> users_;  // by tensor: the nodes whose weight it is
   std::vector<bool> linear_;                     // by node

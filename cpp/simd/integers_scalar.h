@@ -58,6 +58,7 @@ struct N16 {
 
 // 32-bit sums of 16 neighbouring pixels, of four bytes each.
 struct Q32 {
+  static constexpr bool kHasDotProducts = false;
   static constexpr int kPixels = 16;
   static constexpr int kAtOnce = 1;  // vectors of pixels whose sums of 4 rows the registers hold
   int32_t lane[kPixels];

@@ -194,6 +194,7 @@ struct N16 {
 
 // vpmaddubsw adds two products in 16 bits, 2 * 255 * 64 at the most, vpmaddwd these in 32.
 struct Q32 {
+  static constexpr bool kHasDotProducts = false;
   static constexpr int kPixels = 8;
   static constexpr int kAtOnce = 2;
   __m256i raw;

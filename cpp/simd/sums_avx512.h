@@ -191,6 +191,11 @@ struct N16 {
 };
 
 struct Q32 {
+#ifdef __AVX512VNNI__
+  static constexpr bool kHasDotProducts = true;
+#else
+  static constexpr bool kHasDotProducts = false;
+#endif
   static constexpr int kPixels = 16;
   static constexpr int kAtOnce = 4;
   __m512i raw;
