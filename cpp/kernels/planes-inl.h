@@ -1,4 +1,5 @@
-// Copies a plane, or every step-th element of its rows: y[r][p] = x[r][p * step].
+// Copies a plane, or every step-th element of its rows: y[r][p] = x[r][p * step]. The last vector of a row overlaps the
+// one before it: masked stores take several times as long.
 #pragma once
 
 #include "kernels/kernels.h"
@@ -7,18 +8,24 @@ namespace opq {
 
 template <class V>
 void copy_row(const float* x, float* y, std::ptrdiff_t n) {
-  std::ptrdiff_t p = 0;
-  for (; p + kVector <= n; p += kVector) V::load(x + p).store(y + p);
-  const int rest = static_cast<int>(n - p);
-  if (rest > 0) V::load_n(x + p, rest).store_n(y + p, rest);
+  if (n < kVector) return V::load_n(x, static_cast<int>(n)).store_n(y, static_cast<int>(n));
+  for (std::ptrdiff_t p = 0; p < n - kVector; p += kVector) V::load(x + p).store(y + p);
+  V::load(x + n - kVector).store(y + n - kVector);
 }
 
 template <class V>
 void copy_every_second(const float* x, float* y, std::ptrdiff_t n) {
-  std::ptrdiff_t p = 0;
-  // The last vector read ends one element behind the last element copied, so p + 8 == n is left to the loop below.
-  for (; p + kVector < n; p += kVector) even_lanes(V::load(x + 2 * p), V::load(x + 2 * p + kVector)).store(y + p);
-  for (; p < n; ++p) y[p] = x[2 * p];
+  // The first n <= 8 elements from p on; nothing is read behind the last.
+  const auto last = [=](std::ptrdiff_t p, int n) {
+    const int reads = 2 * n - 1;
+    const V low = V::load_n(x + 2 * p, reads < kVector ? reads : kVector);
+    return even_lanes(low, reads > kVector ? V::load_n(x + 2 * p + kVector, reads - kVector) : V::zero());
+  };
+  if (n < kVector) return last(0, static_cast<int>(n)).store_n(y, static_cast<int>(n));
+  for (std::ptrdiff_t p = 0; p < n - kVector; p += kVector) {
+    even_lanes(V::load(x + 2 * p), V::load(x + 2 * p + kVector)).store(y + p);
+  }
+  last(n - kVector, kVector).store(y + n - kVector);
 }
 
 template <class V>

@@ -1,5 +1,8 @@
 // Depthwise convolution: every output channel reads one input channel, m / (M / C). The weights are few: kept as
 // floats, zeros included.
+//
+// The channels of small images are copied together to their padded planes before the first is computed: a load that
+// spans several recent stores waits until these are in the cache.
 #include <algorithm>
 #include <limits>
 #include <vector>
@@ -11,6 +14,7 @@
 namespace opq {
 namespace {
 
+constexpr int64_t kFloatsAtOnce = 4 * 1024;   // of planes: half of the L1 cache
 constexpr int64_t kSlack = 4 * kVector + 16;  // vectors read further than the last row, and cache lines are not shared
 
 class DepthwiseConvLayer final : public ConvLayer {
@@ -28,7 +32,7 @@ class DepthwiseConvLayer final : public ConvLayer {
   std::size_t scratch_floats(const ConvShape& shape, int threads) const override {
     const int64_t floats = planes_.channel_floats(shape);
     if (floats > std::numeric_limits<int64_t>::max() / 2 / threads) return std::numeric_limits<std::size_t>::max();
-    return planes_.offset_floats() + (floats + kSlack) * threads;
+    return planes_.offset_floats() + (floats * channels_at_once(floats) + kSlack) * threads;
   }
 
   void run(const ConvShape& shape, const float* x, float* y, const Epilogue& epilogue, float* scratch, ThreadPool& pool,
@@ -36,13 +40,18 @@ class DepthwiseConvLayer final : public ConvLayer {
     const std::ptrdiff_t* offsets = planes_.write_offsets(shape, scratch);
     const int64_t pixels = shape.out_h * shape.out_w, planes_floats = planes_.channel_floats(shape);
     parallel_ranges(pool, shape.n * shape.c, grain_of(planes_floats), [&](int64_t begin, int64_t end, int thread) {
-      float* planes = scratch + thread * (planes_floats + kSlack);
-      std::fill_n(planes + planes_floats, kSlack, 0.0f);
-      for (int64_t i = begin; i < end; ++i) {
-        planes_.fill(shape, x + i * shape.h * shape.w, planes, kernels);
-        for (int64_t j = 0; j < multiplier_; ++j) {
-          const int64_t m = i % shape.c * multiplier_ + j, offset = (i * multiplier_ + j) * pixels;
-          kernels.depthwise_plane(planes, offsets, weights_.data() + m * taps_, taps_, planes_.row_stride(shape),
+      const int64_t at_once = std::min(channels_at_once(planes_floats), end - begin);
+      float* planes = scratch + thread * (planes_floats * channels_at_once(planes_floats) + kSlack);
+      std::fill_n(planes, planes_floats * at_once + kSlack, 0.0f);  // the padding of all
+      for (int64_t first = begin; first < end; first += at_once) {
+        const int64_t last = std::min(first + at_once, end);
+        for (int64_t i = first; i < last; ++i) {
+          planes_.fill_inside(shape, x + i * shape.h * shape.w, planes + (i - first) * planes_floats, kernels);
+        }
+        for (int64_t i = first * multiplier_; i < last * multiplier_; ++i) {
+          const int64_t m = i % (shape.c * multiplier_), offset = i * pixels;
+          kernels.depthwise_plane(planes + (i / multiplier_ - first) * planes_floats, offsets,
+                                  weights_.data() + m * taps_, taps_, planes_.row_stride(shape),
                                   epilogue.scale ? epilogue.scale[m] : 1.0f, epilogue.bias ? epilogue.bias[m] : 0.0f,
                                   epilogue.residual ? epilogue.residual + offset : nullptr, epilogue.act, y + offset,
                                   shape.out_h, shape.out_w);
@@ -56,6 +65,10 @@ class DepthwiseConvLayer final : public ConvLayer {
   const char* kernel_name() const override { return "depthwise"; }
 
  private:
+  static int64_t channels_at_once(int64_t planes_floats) {
+    return std::max<int64_t>(1, kFloatsAtOnce / std::max<int64_t>(1, planes_floats));
+  }
+
   InputPlanes planes_;
   int64_t taps_, multiplier_;
   int64_t nonzeros_ = 0;

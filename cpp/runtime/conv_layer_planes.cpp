@@ -43,8 +43,16 @@ const std::ptrdiff_t* InputPlanes::write_offsets(const ConvShape& shape, float*&
 }
 
 void InputPlanes::fill(const ConvShape& shape, const float* x, float* planes, const Kernels& kernels) const {
+  float* plane = planes;
   for_each_phase(shape, [&](const Phase& phase) {
-    if (!phase.covered()) std::fill_n(planes, phase.rows * phase.columns, 0.0f);
+    if (!phase.covered()) std::fill_n(plane, phase.rows * phase.columns, 0.0f);
+    plane += phase.rows * phase.columns;
+  });
+  fill_inside(shape, x, planes, kernels);
+}
+
+void InputPlanes::fill_inside(const ConvShape& shape, const float* x, float* planes, const Kernels& kernels) const {
+  for_each_phase(shape, [&](const Phase& phase) {
     if (phase.x.count > 0) {
       kernels.copy_rows(x + phase.y.first * shape.w + phase.x.first, shape.w * phase.stride_h, phase.stride_w,
                         planes + phase.y.begin * phase.columns + phase.x.begin, phase.columns, phase.y.count,

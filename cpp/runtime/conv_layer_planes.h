@@ -75,6 +75,8 @@ class InputPlanes {
   }
   // Fills the planes of one channel from x[h][w].
   void fill(const ConvShape& shape, const float* x, float* planes, const Kernels& kernels) const;
+  // Likewise where the padding is in place.
+  void fill_inside(const ConvShape& shape, const float* x, float* planes, const Kernels& kernels) const;
 
  private:
   int64_t offset_of(const ConvShape& shape, int64_t ky, int64_t kx) const;
