@@ -21,7 +21,7 @@ struct DepthwiseRow {
 
   // n pixels of one row, 8 * (vectors - 1) < n <= 8 * vectors.
   template <int... P>
-  void run(Seq<P...>, const float* x, const float* residual, float* y, int n) const {
+  void run(Seq<P...> all, const float* x, const float* residual, float* y, int n) const {
     V sum[sizeof...(P)];
     ((sum[P] = V::zero()), ...);
     for (std::ptrdiff_t t = 0; t < taps; ++t) {
@@ -29,6 +29,26 @@ struct DepthwiseRow {
       const V weight = V::set(weights[t]);
       ((sum[P] = mul_add(weight, V::load(row + kVector * P), sum[P])), ...);
     }
+    store(all, sum, residual, y, n);
+  }
+
+  // The same of two rows, for those of few vectors: each sum waits for its multiply-add before.
+  template <int... P>
+  void run_two(Seq<P...> all, const float* x, std::ptrdiff_t row_stride, const float* residual, float* y, int n) const {
+    V sum[sizeof...(P)], below[sizeof...(P)];
+    ((sum[P] = below[P] = V::zero()), ...);
+    for (std::ptrdiff_t t = 0; t < taps; ++t) {
+      const float *row = x + offsets[t], *next = row + row_stride;
+      const V weight = V::set(weights[t]);
+      ((sum[P] = mul_add(weight, V::load(row + kVector * P), sum[P])), ...);
+      ((below[P] = mul_add(weight, V::load(next + kVector * P), below[P])), ...);
+    }
+    store(all, sum, residual, y, n);
+    store(all, below, residual ? residual + n : nullptr, y + n, n);
+  }
+
+  template <int... P>
+  void store(Seq<P...>, const V (&sum)[sizeof...(P)], const float* residual, float* y, int n) const {
     (store_finished(finish(sum[P], scale, bias), act, residual ? residual + kVector * P : nullptr, y + kVector * P,
                     n - kVector * P),
      ...);
@@ -41,7 +61,17 @@ void depthwise_plane(const float* x, const std::ptrdiff_t* offsets, const float*
                      const Activation& activation, float* y, std::ptrdiff_t height, std::ptrdiff_t width) {
   with_activation<V>(activation, [=](auto act) {
     const DepthwiseRow<V, decltype(act)> row = {offsets, weights, taps, V::set(scale), V::set(bias), act};
-    for (std::ptrdiff_t r = 0; r < height; ++r) {
+    std::ptrdiff_t r = 0;
+    const int n = static_cast<int>(width);
+    for (; width <= 2 * kVector && r + 1 < height; r += 2) {
+      const float *in = x + r * row_stride, *add = residual ? residual + r * width : nullptr;
+      if (width <= kVector) {
+        row.run_two(SeqTo<1>(), in, row_stride, add, y + r * width, n);
+      } else {
+        row.run_two(SeqTo<2>(), in, row_stride, add, y + r * width, n);
+      }
+    }
+    for (; r < height; ++r) {
       const float* in = x + r * row_stride;
       const float* add = residual ? residual + r * width : nullptr;
       float* out = y + r * width;
