@@ -54,7 +54,7 @@ constexpr ConvCosts conv_costs(const LayerFacts& facts) {
               .input = 0.08,
               .tap = 0.06};
     default:
-      return {.nonzero = 0.0085,
+      return {.nonzero = 0.0100,
               .segment = 0.10,
               .row = 0.0,
               .weight = facts.has_dot_products ? 0.0048 : 0.008,

@@ -54,7 +54,8 @@ double byte_rate(const Kernels& kernels) {
   const AlignedBuffer codes = zeros<int8_t>(kRows * kDepth), panel = zeros<uint8_t>(kDepth * kByteTile),
                       sums = zeros<int32_t>(kRows * kByteTile);
   return best_rate(double{kRows} * kDepth * kByteTile, [&] {
-    kernels.quad_block(as<int8_t>(codes), kRows, kDepth / 4, as<uint8_t>(panel), kByteTile, as<int32_t>(sums), true, nullptr);
+    kernels.quad_block(as<int8_t>(codes), kRows, kDepth / 4, as<uint8_t>(panel), kByteTile, as<int32_t>(sums), true,
+                       nullptr);
   });
 }
 
