@@ -101,8 +101,8 @@ struct ByteFinish {
 
 // n of the finished sums of row m to y. Inlined, as a call would take the sums through memory.
 template <class S, int... V>
-[[gnu::always_inline]] inline void finish_bytes_to(Seq<V...>, const S (&sum)[sizeof...(V)], const ByteOutput& out, int m,
-                            const uint8_t* residual, uint8_t* y, int n) {
+[[gnu::always_inline]] inline void finish_bytes_to(Seq<V...>, const S (&sum)[sizeof...(V)], const ByteOutput& out,
+                                                   int m, const uint8_t* residual, uint8_t* y, int n) {
   const ByteFinish<S> finish(out, m);
   const auto finish_at = [&](S v, int at) {
     finish.store(finish(v, residual ? residual + at : nullptr), y + at, n - at);
