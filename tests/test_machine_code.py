@@ -146,12 +146,17 @@ def test_the_loops_over_windows_multiply_bytes_where_they_lie(isa, tile):
 
 @pytest.mark.parametrize("isa", [isa for isa in SETS if isa.startswith("avx")])
 def test_the_dense_integer_loops_keep_their_sums_in_registers(isa):
-    """quads-inl.h: 4 rows times 2 or 4 vectors of pixels; one instruction each with VNNI, else three. Codes beyond 64 twice."""
-    loops = [loop for loop in straight_loops(isa, "quad_(rows|block)") if count(loop, "vpmaddubsw") + count(loop, "vpdpbusd")]
-    assert loops
-    for loop in loops:
-        halves = 2 if count(loop, "vpsubb") else 1
+    """quads-inl.h: 4 rows times 1 to 2 or 4 vectors of pixels; one instruction each with VNNI, else three. Codes beyond 64
+    twice."""
+    vectors = set()
+    for loop in straight_loops(isa, "quad_(rows|block|vectors)"):
         products = count(loop, "vpmaddubsw") + count(loop, "vpdpbusd")
+        if not products:
+            continue
+        halves = 2 if count(loop, "vpsubb") else 1
         assert stores(loop) == []
-        assert products in (8 * halves, 16 * halves)
+        assert products % (4 * halves) == 0
         assert len(loop) <= (1 if "vnni" in isa else 3) * products + 32 * (halves + 1)
+        vectors.add((halves, products // (4 * halves)))
+    most = 2 if isa == "avx2" else 4
+    assert vectors == {(halves, v) for halves in ((1,) if "vnni" in isa else (1, 2)) for v in range(1, most + 1)}
