@@ -255,13 +255,13 @@ class Network::Loader {
   }
 
   void check_wishes() const {
-    for (const auto& [name, kind] : wishes_) {
-      const auto& nodes = network_.graph_.nodes;
+    const auto& nodes = network_.graph_.nodes;
+    for (const auto& wish : wishes_) {
       const bool is_layer = std::any_of(nodes.begin(), nodes.end(), [&](const Node& node) {
-        return node.name == name && (node.op == Op::kConv || node.op == Op::kLinear);
+        return node.name == wish.first && (node.op == Op::kConv || node.op == Op::kLinear);
       });
       if (!is_layer) {
-        throw Error(ErrorCode::kInput, "kernel " + std::string(name_of(kind)) + " for " + name +
+        throw Error(ErrorCode::kInput, "kernel " + std::string(name_of(wish.second)) + " for " + wish.first +
                                            ": there is no Conv or Linear of that name (opq inspect lists the layers)");
       }
     }
