@@ -11,7 +11,6 @@ as in a network. One thread. Weights are random codes up to the largest, as many
 from __future__ import annotations
 
 import argparse
-import datetime
 import math
 import sys
 from collections.abc import Iterator, Sequence
@@ -23,7 +22,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import opq
-from benchmarks.machine import best_isa, command, cpu_name
+from benchmarks.machine import command, today_here
 from benchmarks.network_cases import PRECISIONS, Float32
 from opq.benchmark import LayerTiming, layer_timings
 from opq.cli.tables import format_table, progress
@@ -31,7 +30,6 @@ from opq.graph import Graph, Node, ValueInfo
 from opq.precision import Precision
 from opq.quantization import QuantizedTensor
 from opq.reference.ranges_section import Range
-from opq.threads import available_cores
 
 SHAPES = ("1x1-64-56", "1x1-256-28", "1x1-512-14", "1x1-1024-7", "3x3-64-56", "3x3-256-14", "fc-1024", "fc-2048", "fc-4096")
 ZEROS = (0.0, 0.3, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98)
@@ -158,7 +156,7 @@ def page(results: Sequence[Measured], runs: int) -> Iterator[str]:
     yield "# Kernels against the model that chooses among them"
     yield ""
     yield f"Written by `{command('benchmarks/kernel_choice.py', sys.argv[1:])}`"
-    yield f"on {datetime.date.today().isoformat()}: {cpu_name()}, {available_cores()} cores, instruction set {best_isa()}."
+    yield f"on {today_here()}."
     yield f"Medians of {runs} runs, microseconds."
     yield ""
     yield __doc__.split("\n\n")[2].strip()

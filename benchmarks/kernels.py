@@ -12,7 +12,6 @@ a dense layer is a line then, and where a curve crosses it the zeros begin to pa
 from __future__ import annotations
 
 import argparse
-import datetime
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,7 +25,7 @@ from onnx import TensorProto, helper, numpy_helper
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import opq
 from benchmarks import onnxruntime_int8
-from benchmarks.machine import best_isa, command, cpu_name, versions
+from benchmarks.machine import command, today_here, versions
 from benchmarks.network_cases import PRECISIONS, Float32
 from opq.benchmark import measure, opq_engine, peer
 from opq.cli.tables import format_table, progress
@@ -121,7 +120,7 @@ def markdown(results: Mapping[tuple[int, str], Speeds], zeros: Sequence[float], 
     yield "# Layers against their zeros"
     yield ""
     yield f"Written by `{command('benchmarks/kernels.py', sys.argv[1:])}`"
-    yield f"on {datetime.date.today().isoformat()}: {cpu_name()}, {available_cores()} cores, instruction set {best_isa()};"
+    yield f"on {today_here()};"
     yield f"opq {opq.__version__}, {versions(('numpy', 'onnxruntime'))}. Medians of {runs} runs of each engine, in turns."
     yield ""
     yield __doc__.split("\n\n")[2].strip()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import platform
 import re
 import shlex
@@ -10,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from opq import _core
+from opq.threads import available_cores
 
 
 def cpu_name() -> str:
@@ -26,6 +28,12 @@ def cpu_name() -> str:
 def best_isa() -> str:
     """The instruction set that the core uses here."""
     return _core.supported_isas()[0]
+
+
+def today_here() -> str:
+    """When and on what something is measured."""
+    today = datetime.date.today().isoformat()
+    return f"{today}: {cpu_name()}, {available_cores()} cores, instruction set {best_isa()}"
 
 
 def versions(packages: Iterable[str]) -> str:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import opq
-from benchmarks.machine import best_isa, command, cpu_name, versions
+from benchmarks.machine import command, today_here, versions
 from benchmarks.network_accuracy import Difference
 from benchmarks.network_cases import Case, Prepared
 from benchmarks.network_engines import DENSE, INT8
 from opq.benchmark import Timing
-from opq.threads import available_cores
 
 _TITLES = {"resnet-50": "ResNet-50", "mobilenet-v1": "MobileNet-V1", "alexnet": "AlexNet", "open-nsfw": "open-nsfw"}
 _PACKAGES = ("numpy", "onnxruntime", "openvino", "MNN")
@@ -57,7 +55,7 @@ def markdown(results: Sequence[Result], runs: int, images: str, arguments: Seque
         "# Latency of whole networks",
         "",
         f"Written by `{command('benchmarks/networks.py', arguments)}`",
-        f"on {datetime.date.today().isoformat()}: {cpu_name()}, {available_cores()} cores, instruction set {best_isa()};",
+        f"on {today_here()};",
         f"opq {opq.__version__}, {versions(_PACKAGES)}. {runs} runs of each engine, fewer of larger batches.",
         "",
         *_NOTES.format(images=images, first=_threads(threads)).splitlines(),

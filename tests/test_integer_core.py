@@ -30,6 +30,15 @@ def core(model, precision, x, threads=1):
     return opq.Session(model, precision=precision, threads=threads).run(None, {"x": x})
 
 
+def core_on(isa, model, precision, x, threads=1):
+    """Likewise, with one instruction set."""
+    os.environ["OPQ_ISA"] = isa
+    try:
+        return core(model, precision, x, threads)
+    finally:
+        del os.environ["OPQ_ISA"]
+
+
 def assert_same_bits(got, expected):
     for a, b in zip(got, expected, strict=True):
         np.testing.assert_array_equal(a, b)
@@ -79,11 +88,7 @@ def test_every_instruction_set_gives_the_same_bits(drawn, precision):
     model, x = drawn
     expected = core(model, precision, x)
     for isa in _core.supported_isas():
-        os.environ["OPQ_ISA"] = isa
-        try:
-            assert_same_bits(core(model, precision, x), expected)
-        finally:
-            del os.environ["OPQ_ISA"]
+        assert_same_bits(core_on(isa, model, precision, x), expected)
 
 
 def one_conv(rng, channels, rows, kernel, levels, sparsity, size, held, group=1):
@@ -159,12 +164,7 @@ def depthwise_layers(draw):
 @given(depthwise_layers(), PRECISIONS, st.sampled_from(_core.supported_isas()), st.sampled_from([1, 3]))
 def test_depthwise_layers(drawn, precision, isa, threads):
     model, x = drawn
-    os.environ["OPQ_ISA"] = isa
-    try:
-        got = core(model, precision, x, threads)
-    finally:
-        del os.environ["OPQ_ISA"]
-    assert_same_bits(got, reference(model, precision, x))
+    assert_same_bits(core_on(isa, model, precision, x, threads), reference(model, precision, x))
 
 
 @st.composite
@@ -194,15 +194,28 @@ def max_pools(draw):
     return opq.CompressedModel(graph, {}, ranges=held), x
 
 
+@pytest.mark.parametrize("isa", _core.supported_isas())
+@pytest.mark.parametrize("held", [True, False])
+def test_max_pool_with_a_phase_of_padding_alone(isa, held):
+    graph = Graph(
+        (ValueInfo("x", "float32", ("N", 2, 1, 1)),),
+        (ValueInfo("y", "float32", (None,) * 4),),
+        (
+            Node("MaxPool", "pool", ("x",), ("y",), {
+                "kernel_shape": (2, 2), "strides": (2, 2), "dilations": (1, 1), "pads": (0, 0, 1, 1), "ceil_mode": 0,
+                "auto_pad": "NOTSET",
+            }),
+        ),
+    )  # fmt: skip
+    ranges = {"x": Range(-2.0, 2.0), "y": Range(-2.0, 2.0)} if held else {}
+    model, x = opq.CompressedModel(graph, {}, ranges=ranges), np.float32([[[[-0.5]], [[1.0]]]])
+    assert_same_bits(core_on(isa, model, "int8", x), reference(model, "int8", x))
+
+
 @given(max_pools(), PRECISIONS, st.sampled_from(_core.supported_isas()), st.sampled_from([1, 3]))
 def test_max_pools(drawn, precision, isa, threads):
     model, x = drawn
-    os.environ["OPQ_ISA"] = isa
-    try:
-        got = core(model, precision, x, threads)
-    finally:
-        del os.environ["OPQ_ISA"]
-    assert_same_bits(got, reference(model, precision, x))
+    assert_same_bits(core_on(isa, model, precision, x, threads), reference(model, precision, x))
 
 
 @pytest.mark.parametrize("precision", ["int8", "int16"])

@@ -31,6 +31,7 @@ void copy_every_second(const float* x, float* y, std::ptrdiff_t n) {
 template <class V>
 void copy_rows(const float* x, std::ptrdiff_t x_stride, std::ptrdiff_t step, float* y, std::ptrdiff_t y_stride,
                std::ptrdiff_t rows, std::ptrdiff_t n) {
+  if (n == 0) return;  // a phase of padding alone
   for (std::ptrdiff_t r = 0; r < rows; ++r, x += x_stride, y += y_stride) {
     if (step == 1) {
       copy_row<V>(x, y, n);

@@ -21,10 +21,8 @@ class AveragePoolStep final : public Step {
  public:
   explicit AveragePoolStep(const StepSource& source) : x_(source.node().input(0)), y_(source.fused.output) {
     const Node& node = source.node();
-    const Shape &x = source.input_shape(0), &y = source.output_shape();
-    const Windows windows = make_windows(node, x, node.integers("kernel_shape"));
-    check_padded_size(node, windows, x, y);
-    check_taps(node, windows);
+    const Shape& y = source.output_shape();
+    const Windows windows = pool_windows(node, source.input_shape(0), y);
     h_ = windows.h;
     w_ = windows.w;
     count_padding_ = node.integer("count_include_pad") == 1;

@@ -6,9 +6,8 @@
 //
 //   tall    [rows][W]              the maximum over the taps ky
 //   phases  [sx][rows][columns]    column c of it, padded, at phase[c % sx][c / sx]; the padding is the least value
-//   wide    [rows][columns]        the maximum over the taps kx, each of them one shift of one phase, of all rows in
-//   one
-//                                  loop: what lies between the rows is left behind
+//   wide    [rows][columns]        the maximum over the taps kx, each one shift of one phase, of all rows in one loop:
+//                                  what lies between the rows is left behind
 #include <algorithm>
 #include <limits>
 
@@ -52,11 +51,8 @@ template <typename T>
 class MaxPoolStep final : public Step {
  public:
   explicit MaxPoolStep(const StepSource& source) : x_(source.node().input(0)), y_(source.fused.output) {
-    const Node& node = source.node();
-    const Shape &x = source.input_shape(0), &y = source.output_shape();
-    const Windows windows = make_windows(node, x, node.integers("kernel_shape"));
-    check_padded_size(node, windows, x, y);
-    check_taps(node, windows);
+    const Shape& y = source.output_shape();
+    const Windows windows = pool_windows(source.node(), source.input_shape(0), y);
     h_ = windows.h;
     w_ = windows.w;
     planes_ = element_count(y) == 0 ? 0 : y[0] * y[1];

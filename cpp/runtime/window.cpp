@@ -70,12 +70,6 @@ Windows make_windows(const Node& node, const Shape& x, std::span<const int64_t> 
   return windows;
 }
 
-void check_taps(const Node& node, const Windows& windows) {
-  if (saturating_product({windows.h.kernel, windows.w.kernel}) > 1 << 24) {
-    node.fail(ErrorCode::kUnsupported, "its window has more than 2^24 elements");
-  }
-}
-
 void check_padded_size(const Node& node, const Windows& windows, const Shape& x, const Shape& y) {
   // With ceil_mode the last window may reach beyond the padding.
   const auto padded = [](const Window& w) { return std::max(w.in + w.pad_begin + w.pad_end, w.extent()); };
@@ -84,6 +78,15 @@ void check_padded_size(const Node& node, const Windows& windows, const Shape& x,
     node.fail(ErrorCode::kUnsupported,
               "its padding makes " + std::to_string(elements) + " elements of an x of shape " + to_string(x));
   }
+}
+
+Windows pool_windows(const Node& node, const Shape& x, const Shape& y) {
+  const Windows windows = make_windows(node, x, node.integers("kernel_shape"));
+  check_padded_size(node, windows, x, y);
+  if (saturating_product({windows.h.kernel, windows.w.kernel}) > 1 << 24) {
+    node.fail(ErrorCode::kUnsupported, "its window has more than 2^24 elements");
+  }
+  return windows;
 }
 
 }  // namespace opq

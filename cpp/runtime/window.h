@@ -31,11 +31,12 @@ struct Windows {
 // input.
 Windows make_windows(const Node& node, const Shape& x, std::span<const int64_t> kernel);
 
-// Throws Error(kUnsupported) where a window has more than 2^24 taps: their number is exact as a float, and fits an int.
-void check_taps(const Node& node, const Windows& windows);
-
 // Throws Error(kUnsupported) where x [N, C, spatial] with its padding is far larger than x and the result y together:
 // the steps hold it in memory.
 void check_padded_size(const Node& node, const Windows& windows, const Shape& x, const Shape& y);
+
+// The windows of a pooling from x to y, checked so. Throws Error(kUnsupported) where one has more than 2^24 taps as
+// well: their number is exact as a float, and fits an int.
+Windows pool_windows(const Node& node, const Shape& x, const Shape& y);
 
 }  // namespace opq
