@@ -130,6 +130,7 @@ class MaxPoolStep final : public Step {
     }
     for (int64_t phase = 0; phase < columns_.phases(); ++phase) {
       const PhaseAxis::Inside inside = columns_.inside(phase, w_.pad_begin, w_.in, row_elements_);
+      if (inside.count == 0) continue;  // padding alone; its first element may lie outside of `tall`
       (kernels.*Maximum<T>::kCopy)(space.tall + inside.first, w_.in, w_.stride,
                                    space.phases + phase * rows_ * row_elements_ + inside.begin, row_elements_, count,
                                    inside.count);
