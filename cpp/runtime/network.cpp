@@ -331,4 +331,11 @@ Network::Network(Bytes file, const Parallel& parallel, Precision precision, cons
   Loader(*this, parallel, wishes).load();
 }
 
+std::size_t Network::weights_bytes(std::size_t node) const {
+  if (!weights_[node]) return 0;
+  const NodeWeights& weights = *weights_[node];
+  if (weights.integer) return weights.integer->packed_bytes();
+  return weights.conv ? weights.conv->packed_bytes() : weights.linear->packed_bytes();
+}
+
 }  // namespace opq

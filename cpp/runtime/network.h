@@ -49,6 +49,8 @@ class Network {
 
   // The weights of node i, a Conv or a Linear.
   const NodeWeights& weights(std::size_t node) const { return *weights_[node]; }
+  // Bytes that hold them; 0 for other nodes.
+  std::size_t weights_bytes(std::size_t node) const;
   // The elements of a raw tensor that nodes read as a value or that is a graph output; null for the others.
   const std::byte* constant(int tensor) const { return constants_[tensor].data(); }
 

@@ -29,16 +29,31 @@ std::vector<int> find_roots(const Graph& graph) {
 
 }  // namespace
 
-Plan::Plan(const Network& network, std::vector<Shape> inputs, bool keep_all, int threads) : inputs_(std::move(inputs)) {
-  shapes_ = infer_shapes(network.graph(), network.tensors(), inputs_);
+Plan::Plan(const Network& network, std::vector<Shape> inputs, bool keep_all, std::size_t first, std::size_t last)
+    : inputs_(std::move(inputs)), first_(first) {
+  const Graph& graph = network.graph();
+  shapes_ = infer_shapes(graph, network.tensors(), inputs_);
   std::vector<FusedNode> chains = fuse_nodes(network, shapes_, !keep_all);
+  last_ = std::min(last, chains.size());
   held_ = hold_values(network, chains);
+  for (std::size_t v = 0; v < graph.values.size(); ++v) {
+    element_bytes_.push_back(held_[v] ? element_size(network.precision()) : element_size(graph.values[v].type));
+  }
   for (FusedNode& fused : chains) {
     std::unique_ptr<Step> step = make_step({network, shapes_, fused, held_});
-    scratch_floats_ = std::max(scratch_floats_, step->scratch_floats(threads));
     steps_.push_back({std::move(fused), std::move(step)});
   }
   place_values(network, keep_all);
+}
+
+std::size_t Plan::bytes_of(int value) const {
+  return static_cast<std::size_t>(element_count(shapes_[value])) * element_bytes_[value];
+}
+
+std::size_t Plan::scratch_floats(int threads) const {
+  std::size_t floats = 0;
+  for (std::size_t s = first_; s < last_; ++s) floats = std::max(floats, steps_[s].step->scratch_floats(threads));
+  return floats;
 }
 
 void Plan::place_values(const Network& network, bool keep_all) {
@@ -58,24 +73,30 @@ void Plan::place_values(const Network& network, bool keep_all) {
     if (tensor >= 0 && network.constant(tensor) != nullptr) places_[v] = {Place::kConstant, 0, tensor};
   }
   ArenaLayout arena;
-  const auto bytes_of = [&](int value) {
-    const std::size_t element =
-        held_[value] ? element_size(network.precision()) : element_size(graph.values[value].type);
-    return align_up(static_cast<std::size_t>(element_count(shapes_[value])) * element);
-  };
   std::vector<std::vector<int>> dying(steps_.size());  // by step: the roots whose memory is free after it
+  const auto place = [&](int value) {
+    places_[value] = {Place::kArena, arena.allocate(align_up(bytes_of(value))), 0};
+    if (last_use[value] < steps_.size()) dying[last_use[value]].push_back(value);
+  };
+  const auto place_given = [&](int value) {
+    if (last_use[value] < first_) return;
+    place(value);
+    if (first_ > 0) given_.push_back(value);
+  };
   for (std::size_t i = 0; i < graph.inputs.size(); ++i) {
     const int value = graph.inputs[i].value;
-    if (!held_[value]) {
+    if (held_[value]) {
+      place_given(value);
+    } else {
       places_[value] = {Place::kInput, 0, static_cast<int>(i)};
-      continue;
     }
-    places_[value] = {Place::kArena, arena.allocate(bytes_of(value)), 0};
-    if (last_use[value] != kForever && !steps_.empty()) dying[last_use[value]].push_back(value);
   }
-  for (std::size_t s = 0; s < steps_.size(); ++s) {
+  for (std::size_t s = 0; s < first_; ++s) place_given(steps_[s].fused.output);
+  for (std::size_t s = first_; s < last_; ++s) {
     const FusedNode& fused = steps_[s].fused;
     const int output = fused.output;
+    // A value that nobody reads dies where it is born.
+    if (last_use[output] != kForever) last_use[output] = std::max(last_use[output], s);
     int reused = kAbsent;
     if (is_elementwise(graph.nodes[fused.node].op)) {
       for (const int value : operands(graph, fused)) {
@@ -89,14 +110,11 @@ void Plan::place_values(const Network& network, bool keep_all) {
     if (reused != kAbsent) {
       places_[output] = places_[reused];
       std::erase(dying[s], reused);
+      if (last_use[output] != kForever) dying[last_use[output]].push_back(output);
     } else {
-      places_[output] = {Place::kArena, arena.allocate(bytes_of(output)), 0};
+      place(output);
     }
-    if (last_use[output] != kForever) {
-      last_use[output] = std::max(last_use[output], s);  // a value that nobody reads dies where it is born
-      dying[last_use[output]].push_back(output);
-    }
-    for (const int root : dying[s]) arena.release(places_[root].offset, bytes_of(root));
+    for (const int root : dying[s]) arena.release(places_[root].offset, align_up(bytes_of(root)));
   }
   // Kernels read values that are held in whole chunks.
   const bool is_held = network.precision() != Precision::kFloat32 && arena.size() > 0;

@@ -1,14 +1,12 @@
 #include "runtime/session.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <system_error>
 
 #include "runtime/float_environment.h"
 #include "runtime/memory_limit.h"
-#include "runtime/parallel.h"
 #include "runtime/shapes.h"
 
 namespace opq {
@@ -16,7 +14,6 @@ namespace {
 
 constexpr std::size_t kMaxPlans = 4;
 constexpr int kMaxThreads = 1024;
-constexpr int64_t kGrain = 16384;  // elements per task
 
 [[noreturn]] void fail(const std::string& message) { throw Error(ErrorCode::kInput, message); }
 
@@ -88,20 +85,67 @@ std::vector<OutputArray> Session::run(std::span<const InputArray> inputs, std::s
     if (found == value_of_.end() || !is_output_[found->second]) fail("the network has no output " + name);
   }
   CachedPlan& cached = prepare(outputs);
-  set_addresses(cached);
-  const Execution execution{cached.addresses.data(), reinterpret_cast<float*>(scratch_.data()), *pool_, kernels_};
-  hold_inputs(cached);
-  auto before = std::chrono::steady_clock::now();
-  for (std::size_t s = 0; s < cached.plan.steps().size(); ++s) {
-    cached.plan.steps()[s].step->run(execution);
-    const auto after = std::chrono::steady_clock::now();
-    cached.seconds[s] = std::chrono::duration<double>(after - before).count();
-    before = after;
+  const PlanRun all = run_of_all(cached);
+  std::fill(cached.all.seconds.begin(), cached.all.seconds.end(), 0.0);
+  all.set_addresses(cached.all.inputs);
+  if (cached.plan.image) {
+    run_images(cached, all);
+  } else {
+    all.hold_inputs(cached.all.inputs);
   }
+  all.run_steps();
   std::vector<OutputArray> results;
   results.reserve(outputs.size());
-  for (const std::string& name : outputs) results.push_back(copy_output(cached, name));
+  for (const std::string& name : outputs) {
+    const int value = value_of_.at(name);
+    if (cached.plan.all.places()[value].kind == Place::kNowhere) fail("value " + name + " is not computed");
+    OutputArray result{network_->graph().values[value].type, cached.plan.all.shapes()[value], nullptr};
+    const auto elements = static_cast<std::size_t>(element_count(result.shape));
+    result.data = std::make_unique_for_overwrite<std::byte[]>(elements * element_size(result.type));
+    all.copy_value(value, result.data.get());
+    results.push_back(std::move(result));
+  }
   return results;
+}
+
+// The first images one per thread, as many as all threads take alike; the others one after another by all threads.
+void Session::run_images(CachedPlan& cached, const PlanRun& all) {
+  const Plan& plan = *cached.plan.image;
+  const auto images = static_cast<int>(cached.plan.images()), threads = pool_->threads();
+  const int apart = images / threads * threads;
+  const auto run_on = [&](int slot, ThreadPool& pool, std::vector<double>& seconds) {
+    std::byte* arena = arena_.data() + align_up(all.plan.arena_bytes()) + slot * cached.image_arena_bytes();
+    float* scratch = reinterpret_cast<float*>(scratch_.data()) + slot * cached.image_scratch_floats();
+    Workspace& workspace = cached.images[slot];
+    return PlanRun{*network_, plan, arena, scratch, pool, kernels_, workspace.addresses, seconds};
+  };
+  for (Workspace& workspace : cached.images) std::fill(workspace.seconds.begin(), workspace.seconds.end(), 0.0);
+  const auto run_one = [&](int image, int thread) {
+    Workspace& workspace = cached.images[thread];
+    run_image(image, workspace, run_on(thread, caller_, workspace.seconds), all);
+  };
+  pool_->parallel_for(apart, std::ref(run_one));  // a reference: std::function would allocate for a copy
+  for (const Workspace& workspace : cached.images) {
+    for (std::size_t s = 0; s < cached.all.seconds.size(); ++s) cached.all.seconds[s] += workspace.seconds[s] / threads;
+  }
+  for (int image = apart; image < images; ++image) {
+    run_image(image, cached.images[0], run_on(0, *pool_, cached.all.seconds), all);
+  }
+}
+
+// Leaves what later steps read in the memory of all images.
+void Session::run_image(int64_t image, Workspace& workspace, const PlanRun& run, const PlanRun& all) const {
+  for (std::size_t i = 0; i < matched_.size(); ++i) {
+    const auto elements = static_cast<std::size_t>(element_count(run.plan.inputs()[i]));
+    workspace.inputs[i] = matched_[i]->data + image * elements * element_size(matched_[i]->type);
+  }
+  run.set_addresses(workspace.inputs);
+  run.hold_inputs(workspace.inputs);
+  run.run_steps();
+  for (const int value : all.plan.given()) {
+    const std::size_t bytes = run.plan.bytes_of(value);
+    if (bytes > 0) std::memcpy(all.addresses[value] + image * bytes, run.addresses[value], bytes);
+  }
 }
 
 // Puts the arrays in the order of the graph inputs.
@@ -126,23 +170,17 @@ void Session::match_inputs(std::span<const InputArray> inputs) {
 // The plan for the matched inputs, with memory to run it, moved to the front.
 Session::CachedPlan& Session::prepare(std::span<const std::string> outputs) {
   const auto same_shapes = [this](const auto& cached) {
-    return std::equal(matched_.begin(), matched_.end(), cached->plan.inputs().begin(),
+    return std::equal(matched_.begin(), matched_.end(), cached->plan.all.inputs().begin(),
                       [](const InputArray* array, const Shape& shape) { return array->shape == shape; });
   };
   auto found = std::find_if(plans_.begin(), plans_.end(), same_shapes);
   std::unique_ptr<CachedPlan> made;
-  if (found == plans_.end()) {
-    std::vector<Shape> shapes;
-    for (const InputArray* array : matched_) shapes.push_back(array->shape);
-    Plan plan(*network_, std::move(shapes), keep_all_, pool_->threads());
-    std::vector<std::byte*> addresses(plan.places().size());
-    std::vector<double> seconds(plan.steps().size());
-    made.reset(new CachedPlan{std::move(plan), std::move(addresses), std::move(seconds)});
-  }
-  const Plan& plan = made ? made->plan : (*found)->plan;
-  check_memory(needed_bytes(plan, outputs), given_bytes(), pool_->threads());
-  grow(arena_, plan.arena_bytes());
-  grow(scratch_, plan.scratch_floats() * sizeof(float));
+  if (found == plans_.end()) made = make_plan();
+  CachedPlan& cached = made ? *made : **found;
+  check_memory(needed_bytes(cached, outputs), given_bytes(), pool_->threads());
+  grow(arena_, cached.arena_bytes());
+  grow(scratch_, cached.scratch_floats(pool_->threads()) * sizeof(float));
+  for (std::size_t i = 0; i < matched_.size(); ++i) cached.all.inputs[i] = matched_[i]->data;
   // Nothing can fail from here on: the first plan is the one that has been run last.
   if (made) {
     if (plans_.size() == kMaxPlans) plans_.pop_back();
@@ -153,12 +191,51 @@ Session::CachedPlan& Session::prepare(std::span<const std::string> outputs) {
   return *plans_.front();
 }
 
+std::unique_ptr<Session::CachedPlan> Session::make_plan() const {
+  std::vector<Shape> shapes;
+  for (const InputArray* array : matched_) shapes.push_back(array->shape);
+  BatchPlan plan(*network_, shapes, keep_all_, pool_->threads());
+  const Workspace workspace{.inputs = std::vector<const std::byte*>(shapes.size()),
+                            .addresses = std::vector<std::byte*>(plan.all.places().size()),
+                            .seconds = std::vector<double>(plan.all.steps().size())};
+  const std::size_t apart = plan.image ? static_cast<std::size_t>(pool_->threads()) : 0;
+  return std::make_unique<CachedPlan>(
+      CachedPlan{.plan = std::move(plan), .all = workspace, .images = std::vector<Workspace>(apart, workspace)});
+}
+
+// The arenas of all images and of each thread's image, one behind the other.
+std::size_t Session::CachedPlan::arena_bytes() const {
+  return align_up(plan.all.arena_bytes()) + images.size() * image_arena_bytes();
+}
+
+std::size_t Session::CachedPlan::image_arena_bytes() const {
+  return plan.image ? align_up(plan.image->arena_bytes()) : 0;
+}
+
+// Never used together: what a step on all images needs, what one image needs of all threads, what each thread's image
+// needs.
+std::size_t Session::CachedPlan::scratch_floats(int threads) const {
+  const std::size_t all = plan.all.scratch_floats(threads);
+  if (!plan.image) return all;
+  return std::max({all, plan.image->scratch_floats(threads), images.size() * image_scratch_floats()});
+}
+
+std::size_t Session::CachedPlan::image_scratch_floats() const {
+  return align_up(plan.image->scratch_floats(1) * sizeof(float)) / sizeof(float);
+}
+
+PlanRun Session::run_of_all(CachedPlan& cached) const {
+  return {*network_, cached.plan.all, arena_.data(),        reinterpret_cast<float*>(scratch_.data()),
+          *pool_,    kernels_,        cached.all.addresses, cached.all.seconds};
+}
+
 // What one run takes. Results count as often as they are asked for, inputs and constants not at all: they are there.
-double Session::needed_bytes(const Plan& plan, std::span<const std::string> outputs) const {
-  double bytes = static_cast<double>(plan.arena_bytes()) + sizeof(float) * static_cast<double>(plan.scratch_floats());
+double Session::needed_bytes(const CachedPlan& cached, std::span<const std::string> outputs) const {
+  double bytes = static_cast<double>(cached.arena_bytes()) +
+                 sizeof(float) * static_cast<double>(cached.scratch_floats(pool_->threads()));
   for (const std::string& name : outputs) {
     const int value = value_of_.at(name);
-    const int64_t elements = element_count(plan.shapes()[value]);
+    const int64_t elements = element_count(cached.plan.all.shapes()[value]);
     bytes += static_cast<double>(elements) * element_size(network_->graph().values[value].type);
   }
   return bytes;
@@ -172,73 +249,16 @@ double Session::given_bytes() const {
   return bytes;
 }
 
-void Session::set_addresses(CachedPlan& cached) {
-  const std::vector<Place>& places = cached.plan.places();
-  for (std::size_t v = 0; v < places.size(); ++v) {
-    switch (places[v].kind) {
-      case Place::kNowhere:
-        cached.addresses[v] = nullptr;
-        break;
-      case Place::kArena:
-        cached.addresses[v] = arena_.data() + places[v].offset;
-        break;
-      // Steps write to the arena only.
-      case Place::kConstant:
-        cached.addresses[v] = const_cast<std::byte*>(network_->constant(places[v].index));
-        break;
-      case Place::kInput:
-        cached.addresses[v] = const_cast<std::byte*>(matched_[places[v].index]->data);
-        break;
-    }
-  }
-}
-
-// Graph inputs that are held as integers.
-void Session::hold_inputs(const CachedPlan& cached) {
-  const Graph& graph = network_->graph();
-  for (std::size_t i = 0; i < graph.inputs.size(); ++i) {
-    const int value = graph.inputs[i].value;
-    const std::optional<Grid>& grid = cached.plan.held()[value];
-    if (!grid) continue;
-    const auto* x = reinterpret_cast<const float*>(matched_[i]->data);
-    with_held_type(network_->precision(), [&](auto tag) {
-      using T = typename decltype(tag)::type;
-      T* q = reinterpret_cast<T*>(cached.addresses[value]);
-      parallel_ranges(*pool_, element_count(cached.plan.shapes()[value]), kGrain, [&](int64_t begin, int64_t end, int) {
-        quantize(x + begin, *grid, q + begin, static_cast<std::size_t>(end - begin), kernels_);
-      });
-    });
-  }
-}
-
-OutputArray Session::copy_output(const CachedPlan& cached, const std::string& name) const {
-  const int value = value_of_.at(name);
-  if (cached.plan.places()[value].kind == Place::kNowhere) fail("value " + name + " is not computed");
-  OutputArray result{network_->graph().values[value].type, cached.plan.shapes()[value], nullptr};
-  const std::size_t bytes = static_cast<std::size_t>(element_count(result.shape)) * element_size(result.type);
-  result.data = std::make_unique_for_overwrite<std::byte[]>(bytes);
-  if (const std::optional<Grid>& grid = cached.plan.held()[value]) {
-    with_held_type(network_->precision(), [&](auto tag) {
-      using T = typename decltype(tag)::type;
-      dequantize(reinterpret_cast<const T*>(cached.addresses[value]), *grid,
-                 reinterpret_cast<float*>(result.data.get()), static_cast<std::size_t>(element_count(result.shape)),
-                 kernels_);
-    });
-  } else if (bytes > 0) {
-    std::memcpy(result.data.get(), cached.addresses[value], bytes);
-  }
-  return result;
-}
-
 std::vector<StepProfile> Session::profile() const {
   const std::lock_guard lock(mutex_);
   std::vector<StepProfile> steps;
   if (plans_.empty()) return steps;
   const CachedPlan& cached = *plans_.front();
-  for (std::size_t s = 0; s < cached.seconds.size(); ++s) {
-    const auto& [fused, step] = cached.plan.steps()[s];
+  for (std::size_t s = 0; s < cached.all.seconds.size(); ++s) {
+    const FusedNode& fused = cached.plan.all.steps()[s].fused;
+    const Step& step = cached.plan.step(s);
     StepProfile profile{
-        "", "", step->kernel_name(), cached.plan.shapes()[fused.output], step->nonzeros(), cached.seconds[s]};
+        "", "", step.kernel_name(), cached.plan.all.shapes()[fused.output], step.nonzeros(), cached.all.seconds[s]};
     for (const std::size_t i : fused.nodes) {
       const Node& node = network_->graph().nodes[i];
       const char* separator = profile.op.empty() ? "" : "+";

@@ -8,7 +8,8 @@
 #include <unordered_map>
 #include <vector>
 
-#include "runtime/plan.h"
+#include "runtime/batch_plan.h"
+#include "runtime/plan_run.h"
 
 namespace opq {
 
@@ -36,7 +37,8 @@ struct OutputArray {
   std::unique_ptr<std::byte[]> data;
 };
 
-// One step of the last run. `name` and `op` list what was fused into it: "conv1+relu1", "Conv+Relu".
+// One step of the last run. `name` and `op` list what was fused into it: "conv1+relu1", "Conv+Relu". Of steps that ran
+// on several images at once, one per thread, the seconds of all threads are divided by their number.
 struct StepProfile {
   std::string name, op, kernel;
   Shape shape;       // of the output
@@ -61,19 +63,29 @@ class Session {
   std::size_t arena_bytes() const;  // activations and scratch memory, so far
 
  private:
+  // Where one run of a plan happens.
+  struct Workspace {
+    std::vector<const std::byte*> inputs;  // by graph input
+    std::vector<std::byte*> addresses;     // by value
+    std::vector<double> seconds;           // by step: of the last run
+  };
   struct CachedPlan {
-    Plan plan;
-    std::vector<std::byte*> addresses;  // by value
-    std::vector<double> seconds;        // by step: of the last run
+    BatchPlan plan;
+    Workspace all;
+    std::vector<Workspace> images;  // by thread; none without plan.image
+
+    std::size_t image_arena_bytes() const, arena_bytes() const;
+    std::size_t image_scratch_floats() const, scratch_floats(int threads) const;
   };
 
   void match_inputs(std::span<const InputArray> inputs);
   CachedPlan& prepare(std::span<const std::string> outputs);
-  double needed_bytes(const Plan& plan, std::span<const std::string> outputs) const;
+  std::unique_ptr<CachedPlan> make_plan() const;
+  double needed_bytes(const CachedPlan& cached, std::span<const std::string> outputs) const;
   double given_bytes() const;
-  void set_addresses(CachedPlan& cached);
-  void hold_inputs(const CachedPlan& cached);
-  OutputArray copy_output(const CachedPlan& cached, const std::string& name) const;
+  PlanRun run_of_all(CachedPlan& cached) const;
+  void run_images(CachedPlan& cached, const PlanRun& all);
+  void run_image(int64_t image, Workspace& workspace, const PlanRun& run, const PlanRun& all) const;
 
   const std::shared_ptr<const Network> network_;
   const Kernels& kernels_;
@@ -85,6 +97,7 @@ class Session {
   mutable std::mutex mutex_;                        // guards what follows
   std::vector<std::unique_ptr<CachedPlan>> plans_;  // the last run's first
   std::vector<const InputArray*> matched_;          // the arrays of this run, by graph input
+  ThreadPool caller_{1};                            // for a thread that runs an image by itself
   AlignedBuffer arena_, scratch_;
 };
 
