@@ -9,7 +9,6 @@ namespace opq {
 namespace {
 
 constexpr int kGroupRows = 12;  // 12 * 128 floats, expanded, are 6 KiB of the L1 cache
-constexpr int64_t kCopyCost = 1;
 static_assert(kGroupRows % kDenseRows == 0);
 
 int64_t padded(int64_t rows) { return (rows + kDenseRows - 1) / kDenseRows * kDenseRows; }
@@ -37,7 +36,7 @@ class DenseConvLayer final : public TiledConvLayer {
     std::vector<int64_t> costs;
     costs.reserve(groups() * row_groups());
     for (int64_t i = 0; i < groups() * row_groups(); ++i) costs.push_back(depth() * padded_rows_of(i % row_groups()));
-    set_costs(costs, kCopyCost);
+    set_costs(costs);
   }
 
   std::size_t packed_bytes() const override { return packed_.size() * sizeof(T); }

@@ -17,8 +17,7 @@ namespace opq {
 namespace {
 
 constexpr int kGroupRows = 64;
-constexpr int64_t kRowCost = 4;   // starting and storing a row of a block takes as long as so many nonzeros
-constexpr int64_t kCopyCost = 2;  // a row of a panel likewise
+constexpr int64_t kRowCost = 4;  // starting and storing a row of a block takes as long as so many nonzeros
 
 class SparseConvLayer final : public TiledConvLayer {
  public:
@@ -47,7 +46,7 @@ class SparseConvLayer final : public TiledConvLayer {
         }
       }
     }
-    set_costs(costs, kCopyCost);
+    set_costs(costs);
   }
 
   std::size_t packed_bytes() const override {

@@ -5,12 +5,13 @@
 
 #include "runtime/parallel.h"
 #include "runtime/saturating_product.h"
+#include "runtime/tile_shares.h"
 
 namespace opq {
 namespace {
 
 constexpr int64_t kCacheLineFloats = 16;
-constexpr int64_t kMaxPartRows = 512;  // rows of acc: 112 KiB, a part of the L2 cache
+constexpr int64_t kRowsAtOnce = 512;  // rows of acc: 112 KiB, a part of the L2 cache
 
 int64_t round_up(int64_t n, int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
 
@@ -37,7 +38,7 @@ struct TiledConvLayer::Job {
   int64_t input_floats = 0;                    // that may be read
   int64_t channel_stride = 0, row_stride = 0;  // in input; between two rows of output pixels
   const std::ptrdiff_t* tap_offsets = nullptr;
-  int64_t pixels = 0, tiles = 0, parts = 0;
+  int64_t pixels = 0;
 };
 
 struct TiledConvLayer::Task {
@@ -58,6 +59,10 @@ int64_t TiledConvLayer::cost_bytes(const Weights& weights, const ConvGeometry& g
   return geometry.group * (2 * row_groups + 1) * static_cast<int64_t>(sizeof(int64_t));
 }
 
+int64_t TiledConvLayer::groups_at_once() const {
+  return std::clamp<int64_t>(kRowsAtOnce / group_rows_, 1, row_groups());
+}
+
 int TiledConvLayer::rows_of(int64_t row_group) const {
   return static_cast<int>(std::min<int64_t>(group_rows_, rows_ - row_group * group_rows_));
 }
@@ -70,17 +75,12 @@ int64_t TiledConvLayer::flat_index(const BlockIndex& block) const {
   return (block.group * depth_blocks() + block.depth_block) * row_groups() + block.row_group;
 }
 
-void TiledConvLayer::set_costs(const std::vector<int64_t>& costs, int64_t copy_cost) {
-  copy_cost_ = copy_cost;
+void TiledConvLayer::set_costs(const std::vector<int64_t>& costs) {
   cost_sums_.reserve(groups() * (row_groups() + 1));
   for (int64_t group = 0; group < groups(); ++group) {
-    const auto begin = costs.begin() + group * row_groups(), end = begin + row_groups();
     int64_t sum = 0;
     cost_sums_.push_back(sum);
-    for (auto cost = begin; cost != end; ++cost) cost_sums_.push_back(sum += *cost);
-    // All row groups of a part but the last one cost together no more than a part's share, rounded up.
-    const int64_t share = sum / least_parts() + 1;
-    part_groups_ = std::max(part_groups_, std::min(row_groups(), share / *std::min_element(begin, end) + 1));
+    for (int64_t i = 0; i < row_groups(); ++i) cost_sums_.push_back(sum += costs[group * row_groups() + i]);
   }
 }
 
@@ -101,24 +101,6 @@ std::size_t TiledConvLayer::scratch_floats(const ConvShape& shape, int threads) 
     planes += planes_.offset_floats() + kTile + kCacheLineFloats;
   }
   return planes + 3 * kCacheLineFloats + thread_floats() * threads;
-}
-
-int64_t TiledConvLayer::least_parts() const { return (rows_ + kMaxPartRows - 1) / kMaxPartRows; }
-
-// Tasks are the tiles. Where these do not occupy the threads evenly, the rows are divided as well, which copies each
-// panel once per part. Minimizes the time of the busiest thread.
-int64_t TiledConvLayer::parts_for(int64_t tasks, int threads) const {
-  const int64_t least = least_parts();
-  const int64_t most = std::min<int64_t>(row_groups(), least * 4 * threads);
-  int64_t best = least;
-  double best_time = 0;
-  for (int64_t parts = least; parts <= most; ++parts) {
-    const double rounds = static_cast<double>((tasks * parts + threads - 1) / threads);
-    const double product = static_cast<double>(cost_sums_[row_groups()]) / static_cast<double>(parts);
-    const double time = rounds * (product + static_cast<double>(depth_ * copy_cost_));
-    if (parts == least || time < best_time) best = parts, best_time = time;
-  }
-  return best;
 }
 
 int64_t TiledConvLayer::part_begin(int64_t group, int64_t part, int64_t parts) const {
@@ -156,29 +138,26 @@ void TiledConvLayer::run(const ConvShape& shape, const float* x, float* y, const
     std::fill_n(planes + floats, kTile, 0.0f);
     scratch += round_up(job.input_floats, kCacheLineFloats);
   }
-  job.tiles = (job.pixels + kTile - 1) / kTile;
-  const int64_t tile_tasks = shape.n * groups() * job.tiles;
-  job.parts = parts_for(tile_tasks, pool.threads());
-
-  // Tiles are innermost: consecutive tasks share their weights.
-  parallel_ranges(pool, tile_tasks * job.parts, 1, [&](int64_t begin, int64_t end, int thread) {
-    for (int64_t i = begin; i < end; ++i) {
-      const int64_t tile = i % job.tiles, part = i / job.tiles % job.parts, plane = i / job.tiles / job.parts;
-      const int64_t group = plane % groups(), first_pixel = tile * kTile;
+  // As few tiles as possible, of as even a width as whole vectors allow.
+  const int64_t vectors = (job.pixels + kVector - 1) / kVector, tiles = (job.pixels + kTile - 1) / kTile;
+  const auto start_of = [&](int64_t tile) { return std::min(tile * vectors / tiles * kVector, job.pixels); };
+  parallel_tiles(pool, shape.n * groups() * tiles, [&](const TileShare& share, int thread) {
+    const int64_t plane = share.tile / tiles, group = plane % groups(), tile = share.tile % tiles;
+    const int64_t last = part_begin(group, share.last, share.of);
+    for (int64_t first = part_begin(group, share.first, share.of); first < last; first += groups_at_once()) {
       run_task(job,
                {.image = plane / groups(),
                 .group = group,
-                .first_group = part_begin(group, part, job.parts),
-                .last_group = part_begin(group, part + 1, job.parts),
-                .first_pixel = first_pixel,
-                .pixels = static_cast<int>(std::min<int64_t>(kTile, job.pixels - first_pixel))},
+                .first_group = first,
+                .last_group = std::min(first + groups_at_once(), last),
+                .first_pixel = start_of(tile),
+                .pixels = static_cast<int>(start_of(tile + 1) - start_of(tile))},
                scratch + thread * thread_floats());
     }
   });
 }
 
 void TiledConvLayer::run_task(const Job& job, const Task& task, float* scratch) const {
-  if (task.first_group == task.last_group) return;
   float* panel = scratch;
   float* acc = panel + kDepthBlock * kTile + kVector;
   float* work = acc + acc_floats();

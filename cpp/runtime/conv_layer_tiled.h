@@ -1,6 +1,7 @@
 // A convolution as a product of weights [m][k] with the pixels of one tile after another, k = (channel, ky, kx).
 //
-//   for every image, group, part of the output rows m, tile of 56 output pixels (counted through the whole image):
+//   for every image, group, tile of up to 56 output pixels (counted through the whole image), some of the output rows
+//   m:
 //     for every block of 128 k:
 //       copy the tile's inputs to panel[k][56]                                     pack_panel
 //       acc[m][56] += weights[m][k] * panel[k][56]                                 multiply, in groups of rows
@@ -53,19 +54,18 @@ class TiledConvLayer : public ConvLayer {
   // The place of a block in memory: [group][depth_block][row_group].
   int64_t flat_index(const BlockIndex& block) const;
   // Tells how much work each row group is, for an even division: costs[group * row_groups() + row_group] > 0, in units
-  // of one multiply-add of a tile, and what copying one row of a panel costs in the same unit.
-  void set_costs(const std::vector<int64_t>& costs, int64_t copy_cost);
+  // of one multiply-add of a tile.
+  void set_costs(const std::vector<int64_t>& costs);
 
  private:
   struct Job;
   struct Task;
 
   bool reads_input_directly(const ConvShape& shape) const;
-  int64_t least_parts() const;
-  int64_t parts_for(int64_t tasks, int threads) const;
+  int64_t groups_at_once() const;  // row groups of one task, at the most
   // The first row group of part i out of `parts`, by cost.
   int64_t part_begin(int64_t group, int64_t part, int64_t parts) const;
-  int64_t acc_floats() const { return part_groups_ * group_rows_ * kTile; }
+  int64_t acc_floats() const { return groups_at_once() * group_rows_ * kTile; }
   std::size_t thread_floats() const;
   void run_task(const Job& job, const Task& task, float* scratch) const;
   void pack(const Job& job, const Task& task, int64_t depth_block, const PanelRun* runs, int count, float* panel) const;
@@ -75,8 +75,6 @@ class TiledConvLayer : public ConvLayer {
   int group_rows_;
   int64_t rows_, depth_, nonzeros_;
   std::vector<int64_t> cost_sums_;  // [group][row_groups() + 1]
-  int64_t part_groups_ = 0;         // row groups that a part has at the most
-  int64_t copy_cost_ = 1;
 };
 
 }  // namespace opq

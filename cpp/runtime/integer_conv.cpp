@@ -19,6 +19,7 @@
 #include "runtime/parallel.h"
 #include "runtime/saturating_product.h"
 #include "runtime/scratch.h"
+#include "runtime/tile_shares.h"
 
 namespace opq {
 namespace {
@@ -79,22 +80,15 @@ class IntegerConvLayer final : public IntegerLayer {
     }
     job.is_by_rows = is_faster_by_rows(job);
     std::byte* own = memory.take<std::byte>(0);
-    const int64_t tiles = tile_count(job), tasks = shape.n * geometry_.group * tiles;
-    // Tiles first; where these do not occupy the threads evenly, the rows are divided as well.
-    const int64_t wanted = 4 * pool.threads();
-    const int64_t parts =
-        pool.threads() == 1 || tasks >= wanted ? 1 : std::min<int64_t>(rows_, (wanted + tasks - 1) / tasks);
-    parallel_ranges(pool, tasks * parts, 1, [&](int64_t begin, int64_t end, int thread) {
-      for (int64_t i = begin; i < end; ++i) {
-        const int64_t part = i / tiles % parts, plane = i / tiles / parts;
-        const int64_t group = plane % geometry_.group;
-        const Task task = {.image = plane / geometry_.group,
-                           .group = group,
-                           .first_row = part_begin(group, part, parts),
-                           .last_row = part_begin(group, part + 1, parts),
-                           .tile = tile(job, i % tiles)};
-        run_task(job, task, own + static_cast<std::size_t>(thread) * (thread_bytes() + kAlignment));
-      }
+    const int64_t tiles = tile_count(job);
+    parallel_tiles(pool, shape.n * geometry_.group * tiles, [&](const TileShare& share, int thread) {
+      const int64_t plane = share.tile / tiles, group = plane % geometry_.group;
+      const Task task = {.image = plane / geometry_.group,
+                         .group = group,
+                         .first_row = part_begin(group, share.first, share.of),
+                         .last_row = part_begin(group, share.last, share.of),
+                         .tile = tile(job, share.tile % tiles)};
+      run_task(job, task, own + static_cast<std::size_t>(thread) * (thread_bytes() + kAlignment));
     });
   }
 

@@ -18,9 +18,9 @@ class ThreadPool {
 
   // A parallel version of
   //   for (int task = 0; task < tasks; ++task) run(task, thread);
-  // where 0 <= thread < threads() tells which scratch memory is the task's own. Tasks are taken in ascending order;
-  // which thread takes which is not determined. `run` must not throw. One parallel_for at a time;
-  // of a pool of one thread, which is its caller, any number.
+  // where 0 <= thread < threads() tells which scratch memory is the task's own. A thread starts
+  // with its share of neighbouring tasks, in ascending order; which thread takes which is not determined. `run` must
+  // not throw. One parallel_for at a time; of a pool of one thread, which is its caller, any number.
   void parallel_for(int tasks, const std::function<void(int task, int thread)>& run);
 
  private:
