@@ -4,13 +4,18 @@
 //
 // Three rows and as many vectors of pixels at a time as the registers hold sums for (V::kDenseVectors). Four are enough
 // for the multiply-adds to be the bound: 12 sums + 3 weights + 1 panel vector are the 16 registers of AVX2, and 7 loads
-// feed 12 multiply-adds. A tile of 7 vectors is then done as 4 + 3.
+// feed 12 multiply-adds. A tile of 7 vectors is then done as 4 + 3. A weight that is a code takes one more load, of its
+// float: there is room for it, and no copy of the weights as floats to make for every tile.
 #pragma once
 
+#include "kernels/codes-inl.h"
 #include "kernels/kernels.h"
 #include "kernels/unroll-inl.h"
 
 namespace opq {
+
+inline float value_of(float weight) { return weight; }
+inline float value_of(int8_t code) { return kCodeValues.value[128 + code]; }
 
 template <class V>
 inline void mul_add_column(V x, V w0, V w1, V w2, V& sum0, V& sum1, V& sum2) {
@@ -20,8 +25,8 @@ inline void mul_add_column(V x, V w0, V w1, V w2, V& sum0, V& sum1, V& sum2) {
 }
 
 // weights[k][3], panel[k][kTile], acc[3][kTile]
-template <class V, int... P>
-void dense_rows(Seq<P...>, const float* weights, int depth, const float* panel, float* acc, bool first) {
+template <class V, class W, int... P>
+void dense_rows(Seq<P...>, const W* weights, int depth, const float* panel, float* acc, bool first) {
   V sum0[sizeof...(P)], sum1[sizeof...(P)], sum2[sizeof...(P)];
   if (first) {
     ((sum0[P] = sum1[P] = sum2[P] = V::zero()), ...);
@@ -31,7 +36,7 @@ void dense_rows(Seq<P...>, const float* weights, int depth, const float* panel, 
     ((sum2[P] = V::load(acc + 2 * kTile + kVector * P)), ...);
   }
   for (int k = 0; k < depth; ++k, weights += kDenseRows, panel += kTile) {
-    const V w0 = V::set(weights[0]), w1 = V::set(weights[1]), w2 = V::set(weights[2]);
+    const V w0 = V::set(value_of(weights[0])), w1 = V::set(value_of(weights[1])), w2 = V::set(value_of(weights[2]));
     (mul_add_column(V::load(panel + kVector * P), w0, w1, w2, sum0[P], sum1[P], sum2[P]), ...);
   }
   (sum0[P].store(acc + kVector * P), ...);
@@ -39,8 +44,8 @@ void dense_rows(Seq<P...>, const float* weights, int depth, const float* panel, 
   (sum2[P].store(acc + 2 * kTile + kVector * P), ...);
 }
 
-template <class V>
-void dense_rows(int vectors, const float* weights, int depth, const float* panel, float* acc, bool first) {
+template <class V, class W>
+void dense_rows(int vectors, const W* weights, int depth, const float* panel, float* acc, bool first) {
   switch (vectors) {
     case 1:
       return dense_rows<V>(SeqTo<1>(), weights, depth, panel, acc, first);
@@ -63,22 +68,15 @@ void dense_rows(int vectors, const float* weights, int depth, const float* panel
   }
 }
 
-template <class V>
-void dense_block(const DenseBlock& block, int rows, const float* panel, float* acc, int vectors, bool first) {
+template <class V, class W>
+void dense_block(const DenseBlock<W>& block, int rows, const float* panel, float* acc, int vectors, bool first) {
   static_assert(kDenseRows == 3 && (V::kDenseVectors == 4 || V::kDenseVectors == 7));
   const int left = vectors > V::kDenseVectors ? (vectors + 1) / 2 : vectors, right = vectors - left;
-  const float* weights = block.weights;
+  const W* weights = block.weights;
   for (int m = 0; m < rows; m += kDenseRows, acc += kDenseRows * kTile, weights += kDenseRows * block.depth) {
     dense_rows<V>(left, weights, block.depth, panel, acc, first);
     dense_rows<V>(right, weights, block.depth, panel + kVector * left, acc + kVector * left, first);
   }
-}
-
-template <class V>
-void expand_codes(const int8_t* codes, float* dst, std::size_t n) {
-  std::size_t i = 0;
-  for (; i + V::kLanes <= n; i += V::kLanes) V::load_i8(codes + i).store(dst + i);
-  for (; i < n; ++i) dst[i] = static_cast<float>(codes[i]);
 }
 
 }  // namespace opq

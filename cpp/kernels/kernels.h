@@ -41,8 +41,10 @@ struct SparseBlock {
 };
 
 // acc[m][p] += sum over k of  weights[m / 3][k][m % 3] * panel[k][p],  k ascending; rows is a multiple of 3.
+// Weights: floats, or codes.
+template <typename Weight>
 struct DenseBlock {
-  const float* weights;
+  const Weight* weights;
   int depth;
 };
 
@@ -158,7 +160,8 @@ struct Kernels {
   // With `output`, the last block: the sums go there and not to acc.
   void (*sparse_block)(const SparseBlock&, int rows, const float* panel, float* acc, int vectors, bool first,
                        const RowOutput* output);
-  void (*dense_block)(const DenseBlock&, int rows, const float* panel, float* acc, int vectors, bool first);
+  void (*dense_block)(const DenseBlock<float>&, int rows, const float* panel, float* acc, int vectors, bool first);
+  void (*dense_block_i8)(const DenseBlock<int8_t>&, int rows, const float* panel, float* acc, int vectors, bool first);
   // panel[k] = the runs of the source row at x + offsets[k], for k in [0, depth). x may be read, and the panel written,
   // up to `chunk` elements further.
   void (*pack_bytes)(const uint8_t* x, const std::ptrdiff_t* offsets, int depth, const IntegerRun* runs, int count,
@@ -228,8 +231,6 @@ struct Kernels {
 
   // output = acc, for rows [0, rows).
   void (*finish_rows)(const float* acc, int rows, const RowOutput& output);
-  // dst[i] = float(codes[i]) for i in [0, n): expands the codes of one block of a dense layer.
-  void (*expand_codes)(const int8_t* codes, float* dst, std::size_t n);
 
   // One input vector times a block of output rows, accumulated column by column; columns with x[k] == 0 are skipped.
   // Dense columns: acc[m] = sum over k of columns[k][m] * x[k], k ascending, for m in [0, 8 * vectors), vectors 1..8.

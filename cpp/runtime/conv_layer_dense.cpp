@@ -1,4 +1,4 @@
-// Dense weights, [group][depth_block][row / 3][k][row % 3]; codes stay bytes and become floats a few rows at a time.
+// Dense weights, floats or codes: [group][depth_block][row / 3][k][row % 3].
 #include <algorithm>
 #include <vector>
 
@@ -8,7 +8,8 @@
 namespace opq {
 namespace {
 
-constexpr int kGroupRows = 12;  // 12 * 128 floats, expanded, are 6 KiB of the L1 cache
+constexpr int kGroupRows = 12;  // whose sums are finished while they are in the L1 cache
+constexpr int kCacheLineFloats = 16;
 static_assert(kGroupRows % kDenseRows == 0);
 
 int64_t padded(int64_t rows) { return (rows + kDenseRows - 1) / kDenseRows * kDenseRows; }
@@ -43,24 +44,30 @@ class DenseConvLayer final : public TiledConvLayer {
   const char* kernel_name() const override { return "dense"; }
 
  protected:
-  void multiply(const BlockIndex& block, const float* panel, float* acc, int vectors, float* work,
-                const RowOutput* output, const Kernels& kernels) const override {
-    const T* packed = packed_.data() + offset(block);
-    const int depth = depth_of(block.depth_block), rows = padded_rows_of(block.row_group);
-    const float* values;
+  void multiply(const BlockIndex& block, const float* panel, float* acc, int vectors, const RowOutput* output,
+                const Kernels& kernels) const override {
+    const DenseBlock<T> dense = {packed_.data() + offset(block), depth_of(block.depth_block)};
+    const int rows = padded_rows_of(block.row_group);
+    if (output) prefetch(*output, rows_of(block.row_group));
     if constexpr (std::is_same_v<T, int8_t>) {
-      kernels.expand_codes(packed, work, static_cast<std::size_t>(rows) * depth);
-      values = work;
+      kernels.dense_block_i8(dense, rows, panel, acc, vectors, block.depth_block == 0);
     } else {
-      values = packed;
+      kernels.dense_block(dense, rows, panel, acc, vectors, block.depth_block == 0);
     }
-    kernels.dense_block({values, depth}, rows, panel, acc, vectors, block.depth_block == 0);
     if (output) kernels.finish_rows(acc, rows_of(block.row_group), *output);
   }
 
-  std::size_t work_floats() const override { return std::is_same_v<T, int8_t> ? kGroupRows * kDepthBlock : 0; }
-
  private:
+  // Output rows lie a whole image apart, where the hardware does not foresee them. They come while the sums are made.
+  static void prefetch(const RowOutput& output, int rows) {
+    for (int m = 0; m < rows; ++m) {
+      for (int p = 0; p < output.n; p += kCacheLineFloats) {
+        __builtin_prefetch(output.y + m * output.stride + p, 1);
+        if (output.residual) __builtin_prefetch(output.residual + m * output.stride + p);
+      }
+    }
+  }
+
   int padded_rows_of(int64_t row_group) const { return static_cast<int>(padded(rows_of(row_group))); }
   int64_t padded_rows() const { return padded(rows()); }
   int64_t offset(const BlockIndex& block) const {

@@ -56,7 +56,7 @@ class SparseConvLayer final : public TiledConvLayer {
   const char* kernel_name() const override { return "sparse"; }
 
  protected:
-  void multiply(const BlockIndex& block, const float* panel, float* acc, int vectors, float*, const RowOutput* output,
+  void multiply(const BlockIndex& block, const float* panel, float* acc, int vectors, const RowOutput* output,
                 const Kernels& kernels) const override {
     const int64_t row = (block.group * depth_blocks() + block.depth_block) * rows() + block.row_group * kGroupRows;
     const SparseBlock sparse = {order_.data() + row, counts_.data() + row,

@@ -90,7 +90,7 @@ bool TiledConvLayer::reads_input_directly(const ConvShape& shape) const {
 }
 
 std::size_t TiledConvLayer::thread_floats() const {
-  return round_up(kDepthBlock * kTile + kVector + acc_floats() + static_cast<int64_t>(work_floats()), kCacheLineFloats);
+  return round_up(kDepthBlock * kTile + kVector + acc_floats(), kCacheLineFloats);
 }
 
 std::size_t TiledConvLayer::scratch_floats(const ConvShape& shape, int threads) const {
@@ -160,7 +160,6 @@ void TiledConvLayer::run(const ConvShape& shape, const float* x, float* y, const
 void TiledConvLayer::run_task(const Job& job, const Task& task, float* scratch) const {
   float* panel = scratch;
   float* acc = panel + kDepthBlock * kTile + kVector;
-  float* work = acc + acc_floats();
   const int vectors = (task.pixels + kVector - 1) / kVector;
 
   PanelRun runs[kTile];
@@ -185,7 +184,7 @@ void TiledConvLayer::run_task(const Job& job, const Task& task, float* scratch) 
       float* sums = acc + (blocks == 1 ? 0 : (i - task.first_group) * group_rows_ * kTile);
       const BlockIndex index = {task.group, block, i};
       if (block + 1 < blocks) {
-        multiply(index, panel, sums, vectors, work, nullptr, job.kernels);
+        multiply(index, panel, sums, vectors, nullptr, job.kernels);
         continue;
       }
       const int64_t m = task.group * rows_ + i * group_rows_;
@@ -198,7 +197,7 @@ void TiledConvLayer::run_task(const Job& job, const Task& task, float* scratch) 
                                 .act = &e.act,
                                 .y = job.y + offset,
                                 .n = task.pixels};
-      multiply(index, panel, sums, vectors, work, &output, job.kernels);
+      multiply(index, panel, sums, vectors, &output, job.kernels);
     }
   }
 }

@@ -39,10 +39,9 @@ class TiledConvLayer : public ConvLayer {
   TiledConvLayer(const Weights& weights, const ConvGeometry& geometry, int group_rows);
 
   // acc[m][kTile] (+)= weights * panel for one block; for the last depth block, the finished sums go to `output` (else
-  // null). work: work_floats() of scratch.
-  virtual void multiply(const BlockIndex& block, const float* panel, float* acc, int vectors, float* work,
-                        const RowOutput* output, const Kernels& kernels) const = 0;
-  virtual std::size_t work_floats() const { return 0; }
+  // null).
+  virtual void multiply(const BlockIndex& block, const float* panel, float* acc, int vectors, const RowOutput* output,
+                        const Kernels& kernels) const = 0;
 
   int64_t rows() const { return rows_; }    // output channels per group
   int64_t depth() const { return depth_; }  // inputs per output

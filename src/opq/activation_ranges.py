@@ -134,7 +134,8 @@ class _Seen:
 def _held(graph: Graph) -> list[tuple[str, str, Node | None]]:
     """The values that are worth holding as integers; the value behind which their activation stands; the activation.
 
-    Worth it is what nodes read that know what to do with integers, unless a layer or a sum takes it in.
+    Worth it is what nodes read that know what to do with integers, unless a layer or a sum takes it in. A maximum has no range
+    of its own where its input has one: it stays on that grid, and is found among integers.
     """
     readers: dict[str, list[Node]] = {}
     for node in graph.nodes:
@@ -151,6 +152,8 @@ def _held(graph: Graph) -> list[tuple[str, str, Node | None]]:
             maker is not None and maker.op in ("Conv", "Linear", "Add") and counts[name] == 1 and here[0].op in _ACTIVATIONS
         )
         if name in outputs or taken_in or not any(node.op in _READERS for node in here):
+            continue
+        if maker is not None and maker.op == "MaxPool" and any(name == maker.inputs[0] for name, _, _ in result):
             continue
         activation = maker if maker is not None and maker.op in _ACTIVATIONS else None
         result.append((name, name if activation is None else activation.inputs[0], activation))
