@@ -59,6 +59,7 @@ void quad_block(const int8_t* codes, int rows, int quads, const uint8_t* panel, 
   const int vectors = (pixels + Q::kPixels - 1) / Q::kPixels;
   const int step = out && first ? 0 : 4 * kByteTile;  // sums that are finished at once need no memory of their own
   for (int m = 0; m < rows; m += 4, codes += 16 * quads, sums += step) {
+    for (int i = m + 4; out && i < m + 8 && i < rows; ++i) prefetch_row<S>(*out, i);
     for (int v = 0; v < vectors; v += Q::kAtOnce) {
       const int p = v * Q::kPixels;
       quad_vectors<Q, wide, Q::kAtOnce>(vectors - v, codes, quads, panel + 4 * p, sums + p, first);
