@@ -35,7 +35,7 @@ void columns_dense(Seq<I...>, const T* columns, const float* x, std::size_t dept
     const std::size_t count = list_columns<V>(x, begin, end, active);
     for (std::size_t i = 0; i < count; ++i) {
       const T* column = columns + active[i] * kWidth;
-      __builtin_prefetch(columns + active[i + kColumnsAhead] * kWidth);
+      fetch_column(columns + active[i + kColumnsAhead] * kWidth);
       const V x_k = V::set(x[active[i]]);
       ((sum[I] = mul_add(load_column<V>(column + kVector * I), x_k, sum[I])), ...);
     }

@@ -15,8 +15,8 @@ void columns_integer_dense(Seq<I...>, const int8_t* columns, const int16_t* x, s
     const std::size_t count = list_columns<C>(x, begin, end, active);
     for (std::size_t i = 0; i < count; i += 2) {
       const int8_t *a = columns + active[i] * kWidth, *b = columns + active[i + 1] * kWidth;
-      __builtin_prefetch(columns + active[i + kColumnsAhead - 1] * kWidth);
-      __builtin_prefetch(columns + active[i + kColumnsAhead - 2] * kWidth);
+      fetch_column(columns + active[i + kColumnsAhead - 1] * kWidth);
+      fetch_column(columns + active[i + kColumnsAhead - 2] * kWidth);
       // Of an odd number, the last column has a partner that counts nothing.
       const int16_t two[2] = {x[active[i]], i + 1 < count ? x[active[i + 1]] : int16_t{0}};
       ((sum[I] = sum[I].add_columns(a + C::kRows * I, b + C::kRows * I, two)), ...);
@@ -47,8 +47,8 @@ void columns_nibbles(const uint8_t* columns, const uint8_t* x, std::size_t depth
       N sum = N::zero();
       for (int pair = 0; pair < kPairs && i < count; ++pair, i += 2) {
         const uint8_t *a = columns + active[i] * kLine, *b = columns + active[i + 1] * kLine;
-        __builtin_prefetch(columns + active[i + kColumnsAhead - 2] * kLine);
-        __builtin_prefetch(columns + active[i + kColumnsAhead - 1] * kLine);
+        fetch_column(columns + active[i + kColumnsAhead - 2] * kLine);
+        fetch_column(columns + active[i + kColumnsAhead - 1] * kLine);
         const uint32_t second = i + 1 < count ? x[active[i + 1]] : 0u;
         sum = sum.add_columns(a, b, static_cast<uint16_t>(x[active[i]] | second << 8));
       }
