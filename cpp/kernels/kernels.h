@@ -144,6 +144,7 @@ struct ByteWindow {
   const uint8_t* x;
   const std::ptrdiff_t* rows;  // [height]
   int height, pairs, passes, stride;
+  bool halved;  // two passes, of code = 16 * high + low: first the high halves
   const uint16_t* codes;
 };
 

@@ -8,8 +8,9 @@
 //   stride 1    even pixels    a b at 0, c 0 at 2         stride 2    every pixel    a b at 0, c 0 at 2
 //               odd pixels     0 a at 0, b c at 2
 //
-// Sums have 16 bits. Where the codes of a window are too large for that, it is done in several passes, each with some
-// of the codes (the segments of bytes-inl.h), and the sums go on in 32 bits.
+// Sums have 16 bits. Where the codes of a window are too large for that, it is done in two passes, of the high and the
+// low half of every code, or in several, each with some of the codes (the segments of bytes-inl.h). The sums go on in
+// 32 bits.
 //
 //   codes  [passes][height][pairs][even, odd; with stride 2 one]
 #pragma once
@@ -37,21 +38,23 @@ struct WindowSums {
   }
 };
 
-// The usual window, of 3 x 3 taps in one pass: its codes stay in registers.
+// The usual window, one pass of 3 x 3 taps: its codes stay in registers.
 template <class S, class P, int stride>
 struct Window3x3 {
   using Sums = WindowSums<S, P, stride>;
+  static constexpr int kCodes = 6 * Sums::kCodes;
   std::ptrdiff_t rows[3];
-  typename P::Codes codes[6 * Sums::kCodes];
+  typename P::Codes codes[kCodes];
 
-  explicit Window3x3(const ByteWindow& window) {
+  explicit Window3x3(const ByteWindow& window, int pass = 0) {
     for (int ky = 0; ky < 3; ++ky) rows[ky] = window.rows[ky];
-    for (int i = 0; i < 6 * Sums::kCodes; ++i) codes[i] = P::broadcast(window.codes[i]);
+    for (int i = 0; i < kCodes; ++i) codes[i] = P::broadcast(window.codes[pass * kCodes + i]);
   }
   template <int... V>
   void operator()(Seq<V...>, const uint8_t* x, S (&sum)[sizeof...(V)]) const {
-    ((sum[V] = at(SeqTo<6>(), x + stride * S::kPixels * V)), ...);
+    ((sum[V] = at(x + stride * S::kPixels * V)), ...);
   }
+  S at(const uint8_t* x) const { return at(SeqTo<6>(), x); }
 
  private:
   template <int... I>
@@ -60,6 +63,22 @@ struct Window3x3 {
     ((sums = sums.add(x + rows[I / 2] + 2 * (I % 2), codes + Sums::kCodes * I)), ...);
     return sums.in_order();
   }
+};
+
+// Likewise with halved codes.
+template <class S, class P, int stride>
+struct HalvedWindow3x3 {
+  Window3x3<S, P, stride> high, low;
+  int shift;
+
+  HalvedWindow3x3(const ByteWindow& window, int shift_by) : high(window, 0), low(window, 1), shift(shift_by) {}
+  template <int... V>
+  void operator()(Seq<V...>, const uint8_t* x, S (&sum)[sizeof...(V)]) const {
+    ((sum[V] = at(x + stride * S::kPixels * V)), ...);
+  }
+
+ private:
+  S at(const uint8_t* x) const { return S::of_halves(high.at(x), low.at(x), shift); }
 };
 
 // Any window, by way of 32-bit sums in memory.
@@ -87,6 +106,7 @@ struct AnyWindow {
           ((part[V] = part[V].add(at + stride * S::kPixels * V, codes)), ...);
         }
       }
+      for (int p = 0; window.halved && pass == 1 && p < kByteTile; ++p) sums[p] *= 16;
       if (pass == 0) {
         (part[V].in_order().store(sums + S::kPixels * V), ...);
       } else {
@@ -120,8 +140,12 @@ inline void window_of(const ByteWindow& window, int32_t* sums, const ByteOutput*
   const int shift = out->rules->shift;
   const AnyWindow<S, P, stride> any = {window, sums, shift};
   if (out->residual) return finish_window<S, stride, true>(all, window.x, any, *out);
-  if (window.height == 3 && window.pairs == 2 && window.passes == 1 && shift == 0) {
+  const bool is_3x3 = window.height == 3 && window.pairs == 2;
+  if (is_3x3 && window.passes == 1 && shift == 0) {
     return finish_window<S, stride, false>(all, window.x, Window3x3<S, P, stride>(window), *out);
+  }
+  if (is_3x3 && window.halved && shift >= 0) {
+    return finish_window<S, stride, false>(all, window.x, HalvedWindow3x3<S, P, stride>(window, shift), *out);
   }
   finish_window<S, stride, false>(all, window.x, any, *out);
 }

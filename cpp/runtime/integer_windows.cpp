@@ -37,7 +37,7 @@ int64_t codes_in_pass(const int8_t* code, int64_t count) {
   return count;
 }
 
-int64_t passes_of(const int8_t* code, int64_t depth) {
+int64_t segments_of(const int8_t* code, int64_t depth) {
   int64_t passes = 0, k = 0;
   do {
     k += codes_in_pass(code + k, depth - k);
@@ -45,6 +45,44 @@ int64_t passes_of(const int8_t* code, int64_t depth) {
   } while (k < depth);
   return passes;
 }
+
+// code = 16 * high + low, -8 <= low < 8
+int8_t high_half(int8_t code) { return static_cast<int8_t>((code + 8) >> 4); }
+int8_t low_half(int8_t code) { return static_cast<int8_t>(code - 16 * high_half(code)); }
+
+// The codes of one output channel in passes: of all codes, where one does; of their halves, where two of those do; or
+// of some codes each.
+class Passes {
+ public:
+  Passes(const int8_t* codes, int64_t depth) : codes_(codes), depth_(depth), count_(segments_of(codes, depth)) {
+    if (count_ == 1) return;
+    std::vector<int8_t> high(codes, codes + depth), low = high;
+    std::transform(high.begin(), high.end(), high.begin(), high_half);
+    std::transform(low.begin(), low.end(), low.begin(), low_half);
+    halved_ = segments_of(high.data(), depth) == 1 && segments_of(low.data(), depth) == 1;
+    if (halved_) count_ = 2;
+  }
+
+  bool halved() const { return halved_; }
+  int64_t count() const { return count_; }
+  // Calls write(pass, tap, code) for all of them.
+  template <typename Write>
+  void for_each(const Write& write) const {
+    for (int64_t k = 0; halved_ && k < depth_; ++k) {
+      write(0, k, high_half(codes_[k]));
+      write(1, k, low_half(codes_[k]));
+    }
+    for (int64_t k = 0, pass = 0; !halved_ && k < depth_; ++pass) {
+      const int64_t end = k + codes_in_pass(codes_ + k, depth_ - k);
+      for (; k < end; ++k) write(pass, k, codes_[k]);
+    }
+  }
+
+ private:
+  const int8_t* codes_;
+  int64_t depth_, count_;
+  bool halved_ = false;
+};
 
 // The codes of one pass: [height][pairs][even, odd], or with stride 2 [height][pairs].
 class WindowCodes {
@@ -113,21 +151,19 @@ class IntegerWindowLayer final : public IntegerLayer {
         multiplier_(weights.rows / geometry.group),
         nonzeros_(weights.rows * weights.depth -
                   std::count(weights.codes, weights.codes + weights.rows * weights.depth, 0)) {
-    int64_t passes = 0;
-    first_pass_.reserve(static_cast<std::size_t>(weights.rows) + 1);
+    uint32_t passes = 0;
+    channels_.reserve(static_cast<std::size_t>(weights.rows));
     for (int64_t m = 0; m < weights.rows; ++m) {
-      first_pass_.push_back(static_cast<uint32_t>(passes));
-      passes += passes_of(weights.codes + m * weights.depth, weights.depth);
+      const Passes row(weights.codes + m * weights.depth, weights.depth);
+      channels_.push_back({passes, static_cast<uint32_t>(row.count()), row.halved()});
+      passes += static_cast<uint32_t>(row.count());
     }
-    first_pass_.push_back(static_cast<uint32_t>(passes));
     codes_.resize(static_cast<std::size_t>(passes * layout_.size()));
-    uint16_t* to = codes_.data();
     for (int64_t m = 0; m < weights.rows; ++m) {
-      const int8_t* row = weights.codes + m * weights.depth;
-      for (int64_t k = 0; k < weights.depth; to += layout_.size()) {
-        const int64_t end = k + codes_in_pass(row + k, weights.depth - k);
-        for (; k < end; ++k) layout_.write(k, row[k], to);
-      }
+      uint16_t* to = codes_.data() + channels_[static_cast<std::size_t>(m)].first_pass * layout_.size();
+      const Passes row(weights.codes + m * weights.depth, weights.depth);
+      row.for_each(
+          [&](int64_t pass, int64_t tap, int8_t code) { layout_.write(tap, code, to + pass * layout_.size()); });
     }
   }
 
@@ -173,13 +209,18 @@ class IntegerWindowLayer final : public IntegerLayer {
   }
 
   std::size_t packed_bytes() const override {
-    return codes_.size() * sizeof(codes_[0]) + first_pass_.size() * sizeof(first_pass_[0]) +
+    return codes_.size() * sizeof(codes_[0]) + channels_.size() * sizeof(channels_[0]) +
            code_sums().size() * sizeof(CodeSums);
   }
   int64_t nonzeros() const override { return nonzeros_; }
   const char* kernel_name() const override { return "int8 depthwise"; }
 
  private:
+  struct Channel {
+    uint32_t first_pass, passes;
+    bool halved;
+  };
+
   // How much is done at a time.
   struct Sizes {
     Sizes(const WindowPlane& of, const ConvShape& shape)
@@ -230,14 +271,15 @@ class IntegerWindowLayer final : public IntegerLayer {
   };
 
   ByteWindow window_of(const Job& job, int64_t m, const uint8_t* x) const {
-    const auto row = static_cast<std::size_t>(m);
+    const Channel& channel = channels_[static_cast<std::size_t>(m)];
     return {.x = x,
             .rows = job.rows,
             .height = static_cast<int>(geometry_.kernel_h),
             .pairs = static_cast<int>(layout_.pairs()),
-            .passes = static_cast<int>(first_pass_[row + 1] - first_pass_[row]),
+            .passes = static_cast<int>(channel.passes),
             .stride = static_cast<int>(geometry_.stride_w),
-            .codes = codes_.data() + first_pass_[row] * static_cast<std::size_t>(layout_.size())};
+            .halved = channel.halved,
+            .codes = codes_.data() + channel.first_pass * static_cast<std::size_t>(layout_.size())};
   }
 
   // One output channel of each plane that is filled.
@@ -291,8 +333,8 @@ class IntegerWindowLayer final : public IntegerLayer {
   ConvGeometry geometry_;
   WindowCodes layout_;
   int64_t multiplier_, nonzeros_;
-  std::vector<uint32_t> first_pass_;  // by output channel, and the end
-  std::vector<uint16_t> codes_;       // by pass
+  std::vector<Channel> channels_;  // of the output
+  std::vector<uint16_t> codes_;    // by pass
 };
 
 }  // namespace
@@ -304,11 +346,11 @@ std::unique_ptr<IntegerLayer> pack_integer_windows(const Weights& weights, const
 }
 
 int64_t most_integer_window_bytes(const Weights& weights) {
-  // A pass has at the most 2 (kernel_w / 2 + 1) codes of 16 bits for every row of taps.
-  int64_t bytes = (weights.rows + 1) * int64_t{sizeof(uint32_t)};
+  // A channel takes 12 bytes; a pass has at the most 2 (kernel_w / 2 + 1) codes of 16 bits for every row of taps.
+  int64_t bytes = weights.rows * 12;
   for (int64_t m = 0; m < weights.rows; ++m) {
-    bytes +=
-        passes_of(weights.codes + m * weights.depth, weights.depth) * 3 * weights.depth * int64_t{sizeof(uint16_t)};
+    const int64_t passes = std::max<int64_t>(2, segments_of(weights.codes + m * weights.depth, weights.depth));
+    bytes += passes * 3 * weights.depth * int64_t{sizeof(uint16_t)};
   }
   return bytes;
 }

@@ -66,6 +66,18 @@ struct S16 {
     return v;
   }
 
+  static S16 of_halves(const S16& high, const S16& low, int shift) {
+    const __m256i half = _mm256_set1_epi32(shift > 0 ? 1 << (shift - 1) : 0), by = _mm256_set1_epi32(16 | 1 << 16);
+    const __m128i count = _mm_cvtsi32_si128(shift);
+    const auto join = [=](__m256i h, __m256i l) {
+      const __m256i first = _mm256_madd_epi16(_mm256_unpacklo_epi16(h, l), by);
+      const __m256i second = _mm256_madd_epi16(_mm256_unpackhi_epi16(h, l), by);
+      return _mm256_packs_epi32(_mm256_sra_epi32(_mm256_add_epi32(first, half), count),
+                                _mm256_sra_epi32(_mm256_add_epi32(second, half), count));
+    };
+    return {join(high.low, low.low), join(high.high, low.high)};
+  }
+
   static S16 centred(const uint8_t* r, int zero) {
     const __m256i x = bytes(r), none = _mm256_setzero_si256(), z = _mm256_set1_epi16(static_cast<int16_t>(zero));
     return {_mm256_slli_epi16(_mm256_sub_epi16(_mm256_unpacklo_epi8(x, none), z), 7),

@@ -54,6 +54,18 @@ struct S16 {
     return v;
   }
 
+  static S16 of_halves(const S16& high, const S16& low, int shift) {
+    const __m512i half = _mm512_set1_epi32(shift > 0 ? 1 << (shift - 1) : 0), by = _mm512_set1_epi32(16 | 1 << 16);
+    const __m128i count = _mm_cvtsi32_si128(shift);
+    const auto join = [=](__m512i h, __m512i l) {
+      const __m512i first = _mm512_madd_epi16(_mm512_unpacklo_epi16(h, l), by);
+      const __m512i second = _mm512_madd_epi16(_mm512_unpackhi_epi16(h, l), by);
+      return _mm512_packs_epi32(_mm512_sra_epi32(_mm512_add_epi32(first, half), count),
+                                _mm512_sra_epi32(_mm512_add_epi32(second, half), count));
+    };
+    return {join(high.low, low.low), join(high.high, low.high)};
+  }
+
   static S16 centred(const uint8_t* r, int zero) {
     const __m512i x = _mm512_loadu_si512(r), none = _mm512_setzero_si512();
     const __m512i z = _mm512_set1_epi16(static_cast<int16_t>(zero));

@@ -55,6 +55,19 @@ struct S16 {
     return v;
   }
 
+  static S16 of_halves(const S16& high, const S16& low, int shift) {
+    const int32x4_t right = vdupq_n_s32(-shift);
+    const auto join = [=](int16x4_t h, int16x4_t l) {
+      return vqmovn_s32(vrshlq_s32(vaddw_s16(vshll_n_s16(h, 4), l), right));
+    };
+    S16 v;
+    for (int i = 0; i < 4; ++i) {
+      v.eight[i] = vcombine_s16(join(vget_low_s16(high.eight[i]), vget_low_s16(low.eight[i])),
+                                join(vget_high_s16(high.eight[i]), vget_high_s16(low.eight[i])));
+    }
+    return v;
+  }
+
   static S16 centred(const uint8_t* r, int zero) {
     const int16x8_t z = vdupq_n_s16(static_cast<int16_t>(zero));
     S16 v;

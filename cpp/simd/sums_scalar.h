@@ -46,6 +46,13 @@ struct S16 {
       return saturate(saturate(sums[p]) * (1 << -shift));
     });
   }
+  // saturate((16 * high[p] + low[p]) >> shift), rounded half up; shift 0 to 30.
+  static S16 of_halves(const S16& high, const S16& low, int shift) {
+    return make([&](int p) {
+      const int64_t half = shift > 0 ? int64_t{1} << (shift - 1) : 0;
+      return saturate(static_cast<int32_t>((16 * high.lane[p] + low.lane[p] + half) >> shift));
+    });
+  }
   // (r[p] - zero) << 7
   static S16 centred(const uint8_t* r, int zero) {
     return make([=](int p) { return static_cast<int16_t>((r[p] - zero) * 128); });
