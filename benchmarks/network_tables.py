@@ -22,6 +22,8 @@ Compare inside a table only.
 
 * Dense float32 and ONNX Runtime's static int8 run the network before pruning; what is sparse runs the pruned one.
   DeepSparse leaves AlexNet up to the second LRN, which it does not know, to ONNX Runtime: 8 operators of 21.
+* How far two cores are apart, a cache line there and back, is the host's matter in a virtual machine, and may change from one
+  minute to the next. Some 85 ns: they share a cache. Some 350 ns: they do not, and two threads gain little from sharing a layer.
 * Zeros are those of all weights of convolutions and matrices. "90 % zeros": magnitude pruning of every layer but the first and
   the depthwise ones, then codes of 4 bits. "8 times smaller": `opq.compress(model, ratio=8)` of a network that nobody pruned.
 * open-nsfw is a trained network and sees {images}. The others have synthetic weights and see noise: good for
@@ -37,12 +39,16 @@ Compare inside a table only.
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """A case: timings by threads and engine, peak memory in bytes, differences from float32, why other engines are left out."""
+    """A case: timings by threads and engine, peak memory in bytes, differences from float32, why other engines are left out.
+
+    round_trips  by threads: nanoseconds in which a cache line went from core to core and back, before the timings and after
+    """
 
     group: str
     case: Case
     prepared: Prepared
     timings: dict[int, dict[str, Timing]]
+    round_trips: dict[int, list[float | None]]
     peaks: dict[str, int | None]
     differences: list[Difference]
     missing: dict[str, str]
@@ -81,7 +87,7 @@ def latency_lines(result: Result) -> Iterator[str]:
     counts = list(timings)
     yield (
         f"**{_TITLES[result.case.network]}**: {100 * known.sparsity:.1f} % zeros, dense {known.dense_bytes / 1e6:.1f} MB, "
-        f"`.opq` {known.file_bytes / 1e6:.2f} MB"
+        f"`.opq` {known.file_bytes / 1e6:.2f} MB" + _apart(result, counts[-1])
     )
     yield ""
     scaling = [f"{counts[-1]} threads over {counts[0]}"] if len(counts) > 1 else []
@@ -108,6 +114,13 @@ def difference_lines(results: Sequence[Result]) -> Iterator[str]:
         for d in result.differences:
             cells = [_TITLES[result.case.network], d.engine, f"{d.error:.4f}", f"{d.divergence:.2g}", f"{d.largest:.4f}"]
             yield f"| {' | '.join([*cells, f'{round(d.agreement * d.inputs)} of {d.inputs}'])} |"
+
+
+def _apart(result: Result, threads: int) -> str:
+    trips = result.round_trips[threads]
+    if threads == 1 or None in trips:
+        return ""
+    return f"; cores {' and '.join(f'{trip:.0f}' for trip in trips)} ns apart before and after the runs on {threads} threads"
 
 
 def _ratios(others: Sequence[float | None], row: Sequence[Timing]) -> str:

@@ -33,6 +33,7 @@ from benchmarks.network_accuracy import Difference, differences
 from benchmarks.network_cases import GROUPS, NAMES, Case, Files, Prepared, files_in, prepare
 from benchmarks.network_engines import LABELS, OTHER_PROCESS, Setting, engine
 from benchmarks.network_tables import Result, difference_lines, latency_lines, markdown
+from opq._core import round_trip_seconds
 from opq.benchmark import Timing, measure
 from opq.cli.tables import progress
 from opq.threads import available_cores
@@ -89,11 +90,12 @@ def measure_case(group: str, case: Case, args: argparse.Namespace) -> Result:
                 missing[label] = " ".join(str(error).split())
                 progress(f"left out {label}: {missing[label]}")
         timings: dict[int, dict[str, Timing]] = {}
+        trips: dict[int, list[float | None]] = {}
         for threads in args.threads:
             progress(f"{group}, {case.network}: timing on {threads} threads")
             runs = max(3, args.runs // case.batch)
-            timings[threads] = in_a_child(_timed, list(peaks), files, Setting(threads, args.deepsparse), runs)
-    return Result(group, case, prepared, timings, peaks, found, missing)
+            timings[threads], trips[threads] = in_a_child(_timed, list(peaks), files, Setting(threads, args.deepsparse), runs)
+    return Result(group, case, prepared, timings, trips, peaks, found, missing)
 
 
 def in_a_child(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -113,9 +115,12 @@ def _peak(label: str, files: Files, setting: Setting) -> int | None:
     return None if label == OTHER_PROCESS else timing.peak_memory
 
 
-def _timed(labels: list[str], files: Files, setting: Setting, runs: int) -> dict[str, Timing]:
+def _timed(labels: list[str], files: Files, setting: Setting, runs: int) -> tuple[dict[str, Timing], list[float | None]]:
+    """Timings by engine; how far two cores are apart before and after, in nanoseconds."""
     engines = [engine(label, files, setting) for label in labels]
-    return {timing.engine: timing for timing in measure(engines, _WARMUP, runs)}
+    before = round_trip_seconds()
+    timings = {timing.engine: timing for timing in measure(engines, _WARMUP, runs)}
+    return timings, [None if trip is None else 1e9 * trip for trip in (before, round_trip_seconds())]
 
 
 def plain(result: Result) -> dict[str, object]:
@@ -128,6 +133,7 @@ def plain(result: Result) -> dict[str, object]:
         "file_bytes": result.prepared.file_bytes,
         "packed_bytes": result.prepared.packed_bytes,
         "timings": {threads: [asdict(t) for t in by_engine.values()] for threads, by_engine in result.timings.items()},
+        "round_trips_ns": result.round_trips,
         "peak_memory": result.peaks,
         "differences": [asdict(d) for d in result.differences],
         "left_out": result.missing,

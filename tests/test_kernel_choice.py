@@ -140,3 +140,8 @@ def test_a_wish_is_for_one_session():
 def test_the_peak_is_faster_than_a_small_layer(precision):
     """Products per second of a thread: not less than 1e8 on any machine that runs this, nor more than 1e13."""
     assert 1e8 < opq._core.peak_products(precision) < 1e13
+
+
+def test_two_threads_are_some_time_apart():
+    trip = opq._core.round_trip_seconds()
+    assert trip is None or 1e-9 < trip < 1e-3

@@ -13,6 +13,7 @@
 #include "runtime/matrix.h"
 #include "runtime/network.h"
 #include "runtime/peak.h"
+#include "runtime/round_trip.h"
 #include "runtime/session.h"
 #include "runtime/thread_pool.h"
 
@@ -396,6 +397,10 @@ PYBIND11_MODULE(_core, module, py::mod_gil_not_used()) {
   module.def("decode_integers", &decode_integers, py::arg("data"), py::arg("count"), py::arg("dtype"),
              py::arg("threads"));
   module.def("peak_products", &peak_products, py::arg("precision"));
+  module.def("round_trip_seconds", [] {
+    const py::gil_scoped_release release;
+    return round_trip_seconds();
+  });
   module.def("crc32c", &checksum, py::arg("data"));
   module.def("supported_isas", &supported_isas);
   bindings::add_passes(module);

@@ -117,6 +117,9 @@ def encode_integers(values: npt.NDArray[np.integer], threads: int) -> bytes:
 def decode_integers(data: Buffer, count: int, dtype: np.dtype[Any], threads: int) -> npt.NDArray[Any]:
     """The `count` values of a grouped stream, dtype [count], all within the range of the type."""
 
+def round_trip_seconds() -> float | None:
+    """In which a cache line goes from one thread to another and back; None where there is no second core, or it is busy."""
+
 def peak_products(precision: str) -> float:
     """The most products per second that one thread reaches at this precision: by the dense kernel ("int16": the sparse one) on
     operands that lie in the L1 cache. Takes some milliseconds.

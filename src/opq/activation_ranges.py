@@ -144,7 +144,7 @@ def _held(graph: Graph) -> list[tuple[str, str, Node | None]]:
     counts = Counter(name for node in graph.nodes for name in node.inputs)
     outputs = {info.name for info in graph.outputs}
     made = {node.outputs[0]: node for node in graph.nodes}
-    result = []
+    result: list[tuple[str, str, Node | None]] = []
     for name in [info.name for info in graph.inputs if info.dtype == "float32"] + list(made):
         maker = made.get(name)
         here = readers.get(name, [])

@@ -95,17 +95,20 @@ def run(args: argparse.Namespace) -> int:
     [session] = sessions
     layers = _layers(session, inputs, min(args.runs, _PROFILED_RUNS))
     peak = threads * _core.peak_products(args.precision) / 1e9
+    trip = _core.round_trip_seconds() if threads > 1 else None
     if args.json:
         print_json({
             "threads": threads, "precision": args.precision, "instruction_set": session.instruction_set,
             "inputs": {name: list(x.shape) for name, x in inputs.items()},
             "engines": [vars(timing) for timing in timings], "layers": [vars(layer) for layer in layers], "peak_gmacs": peak,
+            "round_trip_ns": None if trip is None else 1e9 * trip,
         })  # fmt: skip
         return 0
     print(_plan_table(layers) if args.plan else _layer_table(layers, peak), end="\n\n")
     print(_engine_table(timings))
     sizes = ", ".join(f"{printable(name)} {shape(x.shape)}" for name, x in inputs.items())
-    print(f"\n{args.runs} runs, {threads} threads, {session.instruction_set}, input {sizes}")
+    apart = "" if trip is None else f" {1e9 * trip:.0f} ns apart (a cache line from core to core and back)"
+    print(f"\n{args.runs} runs, {threads} threads{apart}, {session.instruction_set}, input {sizes}")
     for other in timings[1:]:
         print(f"{timings[0].engine} takes {number(timings[0].median / other.median)} of the time of {other.engine}")
     return 0
