@@ -23,7 +23,7 @@ Compare inside a table only.
 * Dense float32 and ONNX Runtime's static int8 run the network before pruning; what is sparse runs the pruned one.
   DeepSparse leaves AlexNet up to the second LRN, which it does not know, to ONNX Runtime: 8 operators of 21.
 * How far two cores are apart, a cache line there and back, is the host's matter in a virtual machine, and may change from one
-  minute to the next. Some 85 ns: they share a cache. Some 350 ns: they do not, and two threads gain little from sharing a layer.
+  minute to the next. Some 85 ns: they share a cache. Some 350 ns: they do not, and two threads gain little by sharing a layer.
 * Zeros are those of all weights of convolutions and matrices. "90 % zeros": magnitude pruning of every layer but the first and
   the depthwise ones, then codes of 4 bits. "8 times smaller": `opq.compress(model, ratio=8)` of a network that nobody pruned.
 * open-nsfw is a trained network and sees {images}. The others have synthetic weights and see noise: good for
