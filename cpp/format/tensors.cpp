@@ -158,12 +158,10 @@ void copy_elements(const Tensor& tensor, void* elements) {
 }
 
 void decode_codes(const Tensor& tensor, int8_t* codes, const Parallel& parallel) {
-  try {
+  named(tensor, [&] {
     decode_codes(tensor.codec, tensor.payload, tensor.levels, codes, static_cast<std::size_t>(tensor.elements),
                  parallel);
-  } catch (const Error& error) {
-    throw Error(error.code(), "tensor " + tensor.name + ": " + error.what());
-  }
+  });
 }
 
 }  // namespace opq

@@ -44,6 +44,16 @@ std::vector<Tensor> parse_tensors(Bytes directory, Bytes data);
 // The elements of a dense tensor in C order, element_size(tensor.type) bytes each.
 void copy_elements(const Tensor& tensor, void* elements);
 
+// decode(), whose errors name the tensor.
+template <typename Decode>
+void named(const Tensor& tensor, const Decode& decode) {
+  try {
+    decode();
+  } catch (const Error& error) {
+    throw Error(error.code(), "tensor " + tensor.name + ": " + error.what());
+  }
+}
+
 // The codes of a coded tensor in C order: codes[tensor.elements]. Throws Error(kFormat) naming the tensor.
 void decode_codes(const Tensor& tensor, int8_t* codes, const Parallel& parallel = {});
 

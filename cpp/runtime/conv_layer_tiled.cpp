@@ -20,12 +20,6 @@ float* align_to_cache_line(float* p) {
   return p + (round_up(static_cast<int64_t>(address), 64) - static_cast<int64_t>(address)) / sizeof(float);
 }
 
-int64_t count_nonzeros(const Weights& weights) {
-  const int64_t n = weights.rows * weights.depth;
-  if (weights.codes) return n - std::count(weights.codes, weights.codes + n, 0);
-  return n - std::count(weights.values, weights.values + n, 0.0f);
-}
-
 }  // namespace
 
 // What all tasks of one run share.
@@ -52,7 +46,7 @@ TiledConvLayer::TiledConvLayer(const Weights& weights, const ConvGeometry& geome
       group_rows_(group_rows),
       rows_(weights.rows / geometry.group),
       depth_(weights.depth),
-      nonzeros_(count_nonzeros(weights)) {}
+      nonzeros_(weights.statistics->nonzeros) {}
 
 int64_t TiledConvLayer::cost_bytes(const Weights& weights, const ConvGeometry& geometry, int group_rows) {
   const int64_t row_groups = (weights.rows / geometry.group + group_rows - 1) / group_rows;

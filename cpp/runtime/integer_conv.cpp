@@ -36,8 +36,6 @@ class IntegerConvLayer final : public IntegerLayer {
         rows_(weights.rows / geometry.group),
         depth_(weights.depth),
         block_depth_(Codes::block_depth(geometry)),
-        nonzeros_(weights.rows * weights.depth -
-                  std::count(weights.codes, weights.codes + weights.rows * weights.depth, 0)),
         codes_(weights, geometry) {
     for (int64_t group = 0; group < geometry.group; ++group) {
       cost_sums_.push_back(0);
@@ -95,7 +93,6 @@ class IntegerConvLayer final : public IntegerLayer {
   std::size_t packed_bytes() const override {
     return codes_.bytes() + code_sums().size() * sizeof(CodeSums) + cost_sums_.size() * sizeof(int64_t);
   }
-  int64_t nonzeros() const override { return nonzeros_; }
   const char* kernel_name() const override { return Codes::name(); }
 
  private:
@@ -308,7 +305,6 @@ class IntegerConvLayer final : public IntegerLayer {
   ConvGeometry geometry_;
   InputPlanes planes_;
   int64_t rows_, depth_, block_depth_;  // rows per group; k in all, in a block
-  int64_t nonzeros_;
   Codes codes_;
   std::vector<int64_t> cost_sums_;  // [group][rows + 1]
 };

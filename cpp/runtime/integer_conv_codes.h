@@ -111,8 +111,7 @@ class QuadCodes {
   QuadCodes(const Weights& weights, const ConvGeometry& geometry)
       : rows_(weights.rows / geometry.group),
         depth_(weights.depth),
-        is_wide_(std::any_of(weights.codes, weights.codes + weights.rows * weights.depth,
-                             [](int8_t code) { return code < -kMostQuadCode || code > kMostQuadCode; })),
+        is_wide_(weights.statistics->largest_code > kMostQuadCode),
         codes_(static_cast<std::size_t>(bytes_of(weights, geometry.group))) {
     std::memset(codes_.data(), 0, codes_.size());
     for (int64_t m = 0; m < weights.rows; ++m) {

@@ -30,8 +30,6 @@ class IntegerDepthwiseLayer final : public IntegerLayer {
       : IntegerLayer(weights),
         planes_(geometry),
         multiplier_(weights.rows / geometry.group),
-        nonzeros_(weights.rows * weights.depth -
-                  std::count(weights.codes, weights.codes + weights.rows * weights.depth, 0)),
         pairs_(sizeof(T) == 1 ? Precision::kInt8 : Precision::kInt16) {
     for (int64_t m = 0; m < weights.rows; ++m) pairs_.add_row(weights.codes + m * weights.depth, weights.depth);
     pairs_.finish();
@@ -69,7 +67,6 @@ class IntegerDepthwiseLayer final : public IntegerLayer {
   }
 
   std::size_t packed_bytes() const override { return pairs_.bytes() + code_sums().size() * sizeof(CodeSums); }
-  int64_t nonzeros() const override { return nonzeros_; }
   const char* kernel_name() const override { return sizeof(T) == 1 ? "int8 depthwise" : "int16 depthwise"; }
 
  private:
@@ -175,7 +172,7 @@ class IntegerDepthwiseLayer final : public IntegerLayer {
   }
 
   InputPlanes planes_;
-  int64_t multiplier_, nonzeros_;
+  int64_t multiplier_;
   CodePairs pairs_;  // [m]
 };
 

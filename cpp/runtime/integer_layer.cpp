@@ -1,36 +1,23 @@
 #include "runtime/integer_layer.h"
 
-#include <cstdlib>
+#include <algorithm>
 
 #include "runtime/integer_layer_packed.h"
 
 namespace opq {
 namespace {
 
-CodeSums sums_of(const int8_t* codes, int64_t depth) {
-  CodeSums sums;
-  for (int64_t k = 0; k < depth; ++k) (codes[k] > 0 ? sums.positive : sums.negative) += std::abs(int{codes[k]});
-  return sums;
-}
-
 int64_t code_sum_bytes(const Weights& weights) { return weights.rows * static_cast<int64_t>(sizeof(CodeSums)); }
 
 }  // namespace
 
-IntegerLayer::IntegerLayer(const Weights& weights) {
-  code_sums_.reserve(static_cast<std::size_t>(weights.rows));
-  for (int64_t m = 0; m < weights.rows; ++m) {
-    code_sums_.push_back(sums_of(weights.codes + m * weights.depth, weights.depth));
-  }
-}
+IntegerLayer::IntegerLayer(const Weights& weights)
+    : nonzeros_(weights.statistics->nonzeros), code_sums_(weights.statistics->code_sums) {}
 
 bool IntegerLayer::can_multiply(const Weights& weights) {
-  if (!weights.codes) return false;
-  for (int64_t m = 0; m < weights.rows; ++m) {
-    const CodeSums sums = sums_of(weights.codes + m * weights.depth, weights.depth);
-    if (255 * (sums.positive + sums.negative) >= int64_t{1} << 30) return false;
-  }
-  return true;
+  const auto fits = [](const CodeSums& sums) { return 255 * (sums.positive + sums.negative) < int64_t{1} << 30; };
+  const std::vector<CodeSums>& rows = weights.statistics->code_sums;
+  return weights.has_codes() && std::all_of(rows.begin(), rows.end(), fits);
 }
 
 std::unique_ptr<IntegerLayer> IntegerLayer::pack(const Weights& weights, const ConvGeometry& geometry,

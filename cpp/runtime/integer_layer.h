@@ -46,7 +46,7 @@ class IntegerLayer {
   virtual void run(const ConvShape& shape, const std::byte* x, const Grid* grids, const IntegerEpilogue& epilogue,
                    std::byte* scratch, ThreadPool& pool, const Kernels& kernels) const = 0;
   virtual std::size_t packed_bytes() const = 0;
-  virtual int64_t nonzeros() const = 0;
+  int64_t nonzeros() const { return nonzeros_; }
   virtual const char* kernel_name() const = 0;
 
   const std::vector<CodeSums>& code_sums() const { return code_sums_; }  // by output channel
@@ -55,6 +55,7 @@ class IntegerLayer {
   explicit IntegerLayer(const Weights& weights);
 
  private:
+  int64_t nonzeros_;
   std::vector<CodeSums> code_sums_;
 };
 

@@ -29,8 +29,9 @@ class DenseCodes {
       : rows_(weights.rows), depth_(weights.depth), codes_(static_cast<std::size_t>(padded(rows_) * depth_)) {
     std::memset(codes_.data(), 0, codes_.size());
     for (int64_t m = 0; m < rows_; ++m) {
+      const int8_t* row = weights.codes_of(m, 1);
       int8_t* out = block(m / kRows) + m % kRows;
-      for (int64_t k = 0; k < depth_; ++k) out[k * width_of(m / kRows)] = weights.codes[m * depth_ + k];
+      for (int64_t k = 0; k < depth_; ++k) out[k * width_of(m / kRows)] = row[k];
     }
   }
 
@@ -67,10 +68,11 @@ class NibbleCodes {
     auto* lines = reinterpret_cast<uint8_t*>(lines_.data());
     std::memset(lines, 0x88, lines_.size());
     for (int64_t m = 0; m < weights.rows; ++m) {
+      const int8_t* row = weights.codes_of(m, 1);
       uint8_t* out = lines + m / kRows * kLine * depth_ + m % kLine;
       const bool is_high = m % kRows >= kLine;
       for (int64_t k = 0; k < depth_; ++k) {
-        const int nibble = weights.codes[m * depth_ + k] + 8;
+        const int nibble = row[k] + 8;
         uint8_t& byte = out[k * kLine];
         byte = static_cast<uint8_t>(is_high ? (byte & 0x0f) | nibble << 4 : (byte & 0xf0) | nibble);
       }
@@ -123,11 +125,7 @@ template <typename T, typename Codes>
 class IntegerLinearLayer final : public IntegerLayer {
  public:
   explicit IntegerLinearLayer(const Weights& weights)
-      : IntegerLayer(weights),
-        rows_(weights.rows),
-        depth_(weights.depth),
-        nonzeros_(rows_ * depth_ - std::count(weights.codes, weights.codes + rows_ * depth_, 0)),
-        codes_(weights) {}
+      : IntegerLayer(weights), rows_(weights.rows), depth_(weights.depth), codes_(weights) {}
 
   std::size_t scratch_bytes(const ConvShape& shape, int) const override {
     return ScratchSize().add<int16_t>(static_cast<std::size_t>(saturating_product({shape.n, depth_}))).bytes();
@@ -155,7 +153,6 @@ class IntegerLinearLayer final : public IntegerLayer {
   }
 
   std::size_t packed_bytes() const override { return codes_.bytes() + code_sums().size() * sizeof(CodeSums); }
-  int64_t nonzeros() const override { return nonzeros_; }
   const char* kernel_name() const override { return Codes::name(sizeof(T) == 2); }
 
  private:
@@ -211,7 +208,7 @@ class IntegerLinearLayer final : public IntegerLayer {
     if (e.y_grid) quantize(values, *e.y_grid, reinterpret_cast<T*>(e.y) + offset, static_cast<std::size_t>(n), kernels);
   }
 
-  int64_t rows_, depth_, nonzeros_;
+  int64_t rows_, depth_;
   Codes codes_;
 };
 

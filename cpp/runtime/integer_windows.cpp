@@ -145,12 +145,7 @@ class WindowPlane {
 class IntegerWindowLayer final : public IntegerLayer {
  public:
   IntegerWindowLayer(const Weights& weights, const ConvGeometry& geometry)
-      : IntegerLayer(weights),
-        geometry_(geometry),
-        layout_(geometry),
-        multiplier_(weights.rows / geometry.group),
-        nonzeros_(weights.rows * weights.depth -
-                  std::count(weights.codes, weights.codes + weights.rows * weights.depth, 0)) {
+      : IntegerLayer(weights), geometry_(geometry), layout_(geometry), multiplier_(weights.rows / geometry.group) {
     uint32_t passes = 0;
     channels_.reserve(static_cast<std::size_t>(weights.rows));
     for (int64_t m = 0; m < weights.rows; ++m) {
@@ -212,7 +207,6 @@ class IntegerWindowLayer final : public IntegerLayer {
     return codes_.size() * sizeof(codes_[0]) + channels_.size() * sizeof(channels_[0]) +
            code_sums().size() * sizeof(CodeSums);
   }
-  int64_t nonzeros() const override { return nonzeros_; }
   const char* kernel_name() const override { return "int8 depthwise"; }
 
  private:
@@ -332,7 +326,7 @@ class IntegerWindowLayer final : public IntegerLayer {
 
   ConvGeometry geometry_;
   WindowCodes layout_;
-  int64_t multiplier_, nonzeros_;
+  int64_t multiplier_;
   std::vector<Channel> channels_;  // of the output
   std::vector<uint16_t> codes_;    // by pass
 };

@@ -136,25 +136,15 @@ LayerFacts facts_of(const Weights& weights, const ConvGeometry* geometry, Precis
   LayerFacts facts{.precision = precision,
                    .has_dot_products = has_dot_products,
                    .is_linear = geometry == nullptr,
-                   .has_codes = weights.codes != nullptr,
+                   .has_codes = weights.has_codes(),
                    .rows = weights.rows,
-                   .depth = weights.depth};
+                   .depth = weights.depth,
+                   .nonzeros = weights.statistics->nonzeros,
+                   .largest_code = weights.statistics->largest_code};
   facts.is_depthwise = geometry && geometry->group > 1 && weights.depth == geometry->kernel_h * geometry->kernel_w &&
                        (precision == Precision::kFloat32 || weights.depth <= CodePairs::kMostDepth);
-  if (!weights.codes) {
-    const int64_t n = weights.rows * weights.depth;
-    facts.nonzeros = n - std::count(weights.values, weights.values + n, 0.0f);
-    return facts;
-  }
-  for (int64_t m = 0; m < weights.rows; ++m) {
-    int64_t positive = 0, negative = 0;
-    for (int64_t k = 0; k < weights.depth; ++k) {
-      const int code = weights.codes[m * weights.depth + k];
-      facts.nonzeros += code != 0;
-      facts.largest_code = std::max(facts.largest_code, std::abs(code));
-      (code > 0 ? positive : negative) += std::abs(code);
-    }
-    facts.segments += 1 + std::max(positive, negative) / CodePairs::kMostByteSum;
+  for (const CodeSums& row : weights.statistics->code_sums) {
+    facts.segments += 1 + std::max(row.positive, row.negative) / CodePairs::kMostByteSum;
   }
   return facts;
 }

@@ -7,17 +7,9 @@
 
 #include "kernels/kernels.h"
 #include "runtime/thread_pool.h"
+#include "runtime/weights.h"
 
 namespace opq {
-
-// Weights as they come out of the file: codes[rows][depth] (int8) or values[rows][depth] (float32); the other pointer
-// is null.
-struct Weights {
-  const int8_t* codes = nullptr;
-  const float* values = nullptr;
-  int64_t rows = 0;   // output channels
-  int64_t depth = 0;  // input channels per group * kernel height * kernel width
-};
 
 // What happens to a finished sum: y = act(scale[m] * sum + bias[m] + residual). Null scale: 1, null bias: 0, null
 // residual: none. residual has y's layout.

@@ -15,17 +15,17 @@ int64_t padded(int64_t rows) { return (rows + kVector - 1) / kVector * kVector; 
 template <typename T>
 class DenseLinearLayer final : public LinearLayer {
  public:
-  DenseLinearLayer(const Weights& weights, const T* values)
-      : rows_(weights.rows), depth_(weights.depth), packed_(padded_rows() * depth_ * sizeof(T)) {
-    T* packed = columns_of(0);
-    std::fill_n(packed, padded_rows() * depth_, T{0});
+  explicit DenseLinearLayer(const Weights& weights)
+      : rows_(weights.rows),
+        depth_(weights.depth),
+        nonzeros_(weights.statistics->nonzeros),
+        packed_(padded_rows() * depth_ * sizeof(T)) {
+    std::fill_n(columns_of(0), padded_rows() * depth_, T{0});
     for (int64_t m = 0; m < rows_; ++m) {
       const int64_t width = width_of(m / kColumnRows);
+      const T* row = row_of(weights, m);
       T* out = columns_of(m / kColumnRows) + m % kColumnRows;
-      for (int64_t k = 0; k < depth_; ++k) {
-        out[k * width] = values[m * depth_ + k];
-        nonzeros_ += values[m * depth_ + k] != 0;
-      }
+      for (int64_t k = 0; k < depth_; ++k) out[k * width] = row[k];
     }
   }
 
@@ -62,24 +62,30 @@ class DenseLinearLayer final : public LinearLayer {
                            static_cast<int>(std::min<int64_t>(kColumnRows, rows_ - m)));
   }
 
+  static const T* row_of(const Weights& weights, int64_t m) {
+    if constexpr (std::is_same_v<T, int8_t>) {
+      return weights.codes_of(m, 1);
+    } else {
+      return weights.values + m * weights.depth;
+    }
+  }
   int64_t padded_rows() const { return padded(rows_); }
   int64_t width_of(int64_t block) const { return std::min<int64_t>(kColumnRows, padded_rows() - block * kColumnRows); }
   T* columns_of(int64_t block) const { return reinterpret_cast<T*>(packed_.data()) + block * kColumnRows * depth_; }
 
-  int64_t rows_, depth_;
-  int64_t nonzeros_ = 0;
+  int64_t rows_, depth_, nonzeros_;
   AlignedBuffer packed_;
 };
 
 }  // namespace
 
 std::unique_ptr<LinearLayer> pack_dense_linear(const Weights& weights) {
-  if (weights.codes) return std::make_unique<DenseLinearLayer<int8_t>>(weights, weights.codes);
-  return std::make_unique<DenseLinearLayer<float>>(weights, weights.values);
+  if (weights.has_codes()) return std::make_unique<DenseLinearLayer<int8_t>>(weights);
+  return std::make_unique<DenseLinearLayer<float>>(weights);
 }
 
 int64_t most_dense_linear_bytes(const Weights& weights) {
-  const std::size_t element = weights.codes ? sizeof(int8_t) : sizeof(float);
+  const std::size_t element = weights.has_codes() ? sizeof(int8_t) : sizeof(float);
   return padded(weights.rows) * weights.depth * static_cast<int64_t>(element);
 }
 

@@ -8,7 +8,7 @@
 namespace opq {
 
 std::unique_ptr<LinearLayer> pack_dense_linear(const Weights& weights);
-// weights.codes is not null.
+// Of codes.
 std::unique_ptr<LinearLayer> pack_sparse_linear(const Weights& weights);
 
 // Bytes that each of them allocates at the most.

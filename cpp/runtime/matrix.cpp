@@ -18,7 +18,9 @@ Matrix::Matrix(const int8_t* codes, int64_t rows, int64_t depth, std::vector<flo
   if (rows < 1 || depth < 1 || rows > kLargest || depth > kLargest) {
     throw Error(ErrorCode::kInput, "codes have shape [" + std::to_string(rows) + ", " + std::to_string(depth) + "]");
   }
-  const Weights weights{.codes = codes, .values = nullptr, .rows = rows, .depth = depth};
+  Weights weights{.codes = codes, .rows = rows, .depth = depth};
+  const WeightStatistics statistics = statistics_of(weights);
+  weights.statistics = &statistics;
   if (single_column) {
     single_ = LinearLayer::pack(weights, cheapest(kernel_options(facts_of(weights, nullptr, Precision::kFloat32))));
   } else {

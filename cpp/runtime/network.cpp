@@ -63,8 +63,8 @@ std::size_t bytes_of(const std::vector<T>& vector) {
 }  // namespace
 
 // Codes of tensors that are decoded beside each other, each by one thread: as many bytes are held for them. A tensor of
-// more codes is decoded alone, its chunks by all threads.
-constexpr int64_t kGroupCodes = int64_t{1} << 22;
+// more codes is decoded alone, its chunks by all threads, and if it is a matrix, a few rows at a time.
+constexpr int64_t kGroupCodes = int64_t{1} << 20;
 
 // Decodes a few tensors at a time, packs them for the nodes that use them and frees them.
 class Network::Loader {
@@ -131,9 +131,20 @@ class Network::Loader {
       total += codes_of(last);
       if (total > kGroupCodes) break;
     }
+    if (codes_of(first) > kGroupCodes && is_matrix(first)) {
+      load_rows(first);
+      return last;
+    }
     const std::vector<Codes> codes = decode_group(first, last);
     for (std::size_t t = first; t < last; ++t) load_weights(t, codes[t - first].get());
     return last;
+  }
+
+  // True if none but Linear layers use it.
+  bool is_matrix(std::size_t t) const {
+    return std::all_of(users_[t].begin(), users_[t].end(), [this](std::size_t node) {
+      return network_.graph_.nodes[node].op == Op::kLinear || linear_[node];
+    });
   }
 
   using Codes = std::unique_ptr<int8_t[]>;
@@ -175,17 +186,29 @@ class Network::Loader {
   // codes: those of tensor t, or null where it is not coded.
   void load_weights(std::size_t t, const int8_t* codes) {
     if (users_[t].empty()) return;
-    const Tensor& tensor = network_.tensors_[t];
     Weights weights;
     std::vector<float> values;
     if (codes != nullptr) {
       weights.codes = codes;
     } else {
-      values = floats_of(tensor);
+      values = floats_of(network_.tensors_[t]);
       weights.values = values.data();
     }
+    pack_for_users(t, weights);
+  }
+
+  // Decodes the tensor twice: to find out what it holds, and to pack it.
+  void load_rows(std::size_t t) {
+    CodeReader reader(network_.tensors_[t], parallel_);
+    pack_for_users(t, {.reader = &reader});
+  }
+
+  void pack_for_users(std::size_t t, Weights weights) {
+    const Tensor& tensor = network_.tensors_[t];
     weights.rows = tensor.shape[0];
     weights.depth = tensor.elements / tensor.shape[0];
+    const WeightStatistics statistics = statistics_of(weights);
+    weights.statistics = &statistics;
     packed_.clear();
     for (const std::size_t node : users_[t]) pack(node, tensor, weights);
   }

@@ -7,13 +7,9 @@
 
 #include "kernels/kernels.h"
 #include "runtime/grid.h"
+#include "runtime/weights.h"
 
 namespace opq {
-
-// By channel: the sums of the positive codes, and of the negative ones without their sign.
-struct CodeSums {
-  int64_t positive = 0, negative = 0;
-};
 
 // scale and bias by channel, or empty: 1 and 0; residual: the grid of what is added, or null.
 std::vector<ByteRule> requantization(std::span<const CodeSums> codes, std::span<const float> scale,

@@ -18,14 +18,14 @@ struct SparseColumns {
 
   explicit SparseColumns(const Weights& weights) : rows(weights.rows), depth(weights.depth) {
     counts.resize(static_cast<std::size_t>(blocks() * depth));
-    pairs.reserve(static_cast<std::size_t>(rows * depth - std::count(weights.codes, weights.codes + rows * depth, 0)));
+    pairs.reserve(static_cast<std::size_t>(weights.statistics->nonzeros));
     begin.reserve(static_cast<std::size_t>(blocks()));
     for (int64_t block = 0; block < blocks(); ++block) {
       begin.push_back(pairs.size());
+      const int8_t* codes = weights.codes_of(block * kSparseRows, rows_of(block));
       for (int64_t k = 0; k < depth; ++k) {
-        const int8_t* column = weights.codes + block * kSparseRows * depth + k;
         for (int64_t row = 0; row < rows_of(block); ++row) {
-          const int8_t code = column[row * depth];
+          const int8_t code = codes[row * depth + k];
           if (code == 0) continue;
           pairs.push_back(static_cast<uint16_t>(row + 256 * (code + 128)));
           ++counts[static_cast<std::size_t>(block * depth + k)];

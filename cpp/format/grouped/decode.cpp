@@ -219,13 +219,21 @@ uint64_t read_varint(ByteReader& reader) {
 }  // namespace
 }  // namespace grouped
 
-void decode_grouped(Bytes stream, int64_t smallest, int64_t largest, void* codes, CodeType type, std::size_t count,
-                    const Parallel& parallel) {
+struct GroupedReader::Impl {
+  int64_t smallest, largest;
+  CodeType type;
+  std::size_t count, chunk_codes;
+  grouped::DecodeTables tables;
+  Bytes data;
+  std::vector<uint64_t> ends;             // of chunks in data
+  std::vector<grouped::Scratch> scratch;  // by thread
+};
+
+GroupedReader::GroupedReader(Bytes stream, int64_t smallest, int64_t largest, CodeType type, std::size_t count) {
   using namespace grouped;
   ByteReader reader(stream, "grouped stream");
   const uint64_t size = read_varint(reader);
-  const DecodeTables tables(decode_parameters(reader.bytes(size, "the parameters"), count));
-  const uint64_t step = tables.p.rows_per_chunk() * tables.p.row_length;
+  DecodeTables tables(decode_parameters(reader.bytes(size, "the parameters"), count));
   const uint64_t chunks = tables.p.chunks();
   if (chunks - 1 > reader.remaining()) reader.fail("the lengths of the chunks are cut off");
   std::vector<uint64_t> ends(chunks);
@@ -233,19 +241,32 @@ void decode_grouped(Bytes stream, int64_t smallest, int64_t largest, void* codes
   const Bytes data = reader.bytes(reader.remaining(), "the chunks");
   if (chunks > 1 && ends[chunks - 2] > data.size()) reader.fail("the chunks are cut off");
   ends[chunks - 1] = data.size();
+  const std::size_t step = tables.p.rows_per_chunk() * tables.p.row_length;
+  impl_.reset(new Impl{smallest, largest, type, count, step, std::move(tables), data, std::move(ends), {}});
+}
 
-  std::vector<Scratch> scratch(static_cast<std::size_t>(parallel.threads));
+GroupedReader::~GroupedReader() = default;
+
+std::size_t GroupedReader::chunks() const { return impl_->ends.size(); }
+std::size_t GroupedReader::chunk_codes() const { return impl_->chunk_codes; }
+
+void GroupedReader::decode(std::size_t first, std::size_t last, void* codes, const Parallel& parallel) {
+  Impl& impl = *impl_;
+  const auto threads = static_cast<std::size_t>(parallel.threads);
+  if (impl.scratch.size() < threads) impl.scratch.resize(threads);
   std::mutex mutex;
   std::string message;
-  parallel.run(static_cast<int>(chunks), [&](int chunk, int thread) {
-    const std::size_t begin = chunk > 0 ? ends[chunk - 1] : 0, first = chunk * step;
-    const std::size_t codes_here = std::min<std::size_t>(step, count - first);
+  parallel.run(static_cast<int>(last - first), [&](int task, int thread) {
+    const std::size_t chunk = first + static_cast<std::size_t>(task), place = chunk * impl.chunk_codes;
+    const std::size_t begin = chunk > 0 ? impl.ends[chunk - 1] : 0;
     try {
-      ChunkDecoder decoder(tables, scratch[thread], data.subspan(begin, ends[chunk] - begin),
-                           chunk * tables.p.rows_per_chunk(), codes_here);
-      with_code_type(type, [&](auto tag) {
+      grouped::ChunkDecoder decoder(impl.tables, impl.scratch[static_cast<std::size_t>(thread)],
+                                    impl.data.subspan(begin, impl.ends[chunk] - begin),
+                                    chunk * impl.tables.p.rows_per_chunk(),
+                                    std::min(impl.chunk_codes, impl.count - place));
+      with_code_type(impl.type, [&](auto tag) {
         using Code = typename decltype(tag)::type;
-        decoder.decode(smallest, largest, static_cast<Code*>(codes) + first);
+        decoder.decode(impl.smallest, impl.largest, static_cast<Code*>(codes) + (place - first * impl.chunk_codes));
       });
     } catch (const std::exception& error) {
       const std::lock_guard lock(mutex);
@@ -253,6 +274,12 @@ void decode_grouped(Bytes stream, int64_t smallest, int64_t largest, void* codes
     }
   });
   if (!message.empty()) throw Error(ErrorCode::kFormat, message);
+}
+
+void decode_grouped(Bytes stream, int64_t smallest, int64_t largest, void* codes, CodeType type, std::size_t count,
+                    const Parallel& parallel) {
+  GroupedReader reader(stream, smallest, largest, type, count);
+  reader.decode(0, reader.chunks(), codes, parallel);
 }
 
 }  // namespace opq

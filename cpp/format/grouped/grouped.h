@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <memory>
 #include <vector>
 
 #include "format/bytes.h"
@@ -29,8 +30,26 @@ std::vector<uint8_t> encode_grouped(const void* codes, CodeType type, std::size_
 double estimate_grouped(const void* codes, CodeType type, std::size_t count, CodeLayout layout,
                         const Parallel& parallel);
 
-// codes[count], count >= 1, every one in smallest..largest. Throws Error(kFormat) for whatever the format does not
-// allow; never reads outside of `stream`.
+// A stream of `count` codes, count >= 1, every one in smallest..largest, that is decoded by chunks. Throws
+// Error(kFormat) for whatever the format does not allow; never reads outside of `stream`, which stays where it is.
+class GroupedReader {
+ public:
+  GroupedReader(Bytes stream, int64_t smallest, int64_t largest, CodeType type, std::size_t count);
+  ~GroupedReader();
+  GroupedReader(const GroupedReader&) = delete;
+  GroupedReader& operator=(const GroupedReader&) = delete;
+
+  std::size_t chunks() const;
+  std::size_t chunk_codes() const;  // of every chunk but the last
+  // The codes of chunks [first, last), one behind the other.
+  void decode(std::size_t first, std::size_t last, void* codes, const Parallel& parallel);
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+// codes[count]: all of them. Throws Error(kFormat) likewise.
 void decode_grouped(Bytes stream, int64_t smallest, int64_t largest, void* codes, CodeType type, std::size_t count,
                     const Parallel& parallel);
 

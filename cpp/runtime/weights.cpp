@@ -1,0 +1,30 @@
+#include "runtime/weights.h"
+
+#include <algorithm>
+#include <cstdlib>
+
+namespace opq {
+
+WeightStatistics statistics_of(const Weights& weights) {
+  WeightStatistics statistics;
+  if (!weights.has_codes()) {
+    const int64_t n = weights.rows * weights.depth;
+    statistics.nonzeros = n - std::count(weights.values, weights.values + n, 0.0f);
+    return statistics;
+  }
+  statistics.code_sums.reserve(static_cast<std::size_t>(weights.rows));
+  for (int64_t m = 0; m < weights.rows; ++m) {
+    const int8_t* row = weights.codes_of(m, 1);
+    CodeSums sums;
+    for (int64_t k = 0; k < weights.depth; ++k) {
+      const int code = row[k];
+      statistics.nonzeros += code != 0;
+      statistics.largest_code = std::max(statistics.largest_code, std::abs(code));
+      (code > 0 ? sums.positive : sums.negative) += std::abs(code);
+    }
+    statistics.code_sums.push_back(sums);
+  }
+  return statistics;
+}
+
+}  // namespace opq

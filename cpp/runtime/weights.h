@@ -1,0 +1,42 @@
+// The weights of a layer as they come out of the file.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "format/code_reader.h"
+
+namespace opq {
+
+// Of a row's codes: the sum of the positive ones, and of the negative ones without their sign.
+struct CodeSums {
+  int64_t positive = 0, negative = 0;
+};
+
+// What one look at all weights tells.
+struct WeightStatistics {
+  int64_t nonzeros = 0;
+  int largest_code = 0;             // the largest absolute one; 0 without codes
+  std::vector<CodeSums> code_sums;  // by row; empty without codes
+};
+
+// codes[rows][depth] (int8), all of them or through a reader, or values[rows][depth] (float32); the others are null.
+struct Weights {
+  const int8_t* codes = nullptr;
+  CodeReader* reader = nullptr;  // of a Linear layer whose codes would take too much memory together
+  const float* values = nullptr;
+  int64_t rows = 0;                              // output channels
+  int64_t depth = 0;                             // input channels per group * kernel height * kernel width
+  const WeightStatistics* statistics = nullptr;  // of these weights
+
+  bool has_codes() const { return codes != nullptr || reader != nullptr; }
+  // The codes of rows [first, first + count), until the next call. Fast in ascending order.
+  const int8_t* codes_of(int64_t first, int64_t count) const {
+    return reader ? reader->read(first * depth, count * depth) : codes + first * depth;
+  }
+};
+
+// Does not read `statistics`. Throws Error(kFormat) for codes that cannot be read.
+WeightStatistics statistics_of(const Weights& weights);
+
+}  // namespace opq
