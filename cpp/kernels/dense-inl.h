@@ -15,7 +15,7 @@
 namespace opq {
 
 inline float value_of(float weight) { return weight; }
-inline float value_of(int8_t code) { return kCodeValues.value[128 + code]; }
+inline float value_of(int8_t code) { return (kCodeValues.value + 128)[std::ptrdiff_t{code}]; }
 
 template <class V>
 inline void mul_add_column(V x, V w0, V w1, V w2, V& sum0, V& sum1, V& sum2) {
