@@ -5,13 +5,14 @@ import os
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from networks import conv, quantized, random_networks
 
 import opq
 from opq import _core
 from opq.graph import Graph, Node, ValueInfo
+from opq.quantization import QuantizedTensor
 from opq.reference import execution
 from opq.reference.integer import execution as integer_execution
 from opq.reference.integer.quantized import range_of
@@ -293,3 +294,37 @@ def test_precisions_of_one_model_side_by_side(tmp_path):
         assert_same_bits(a.run(None, {"x": x}), b.run(None, {"x": x}))
     exact = reference(model, "int16", x)[0]
     assert np.abs(opq.Session(model).run(None, {"x": x})[0] - exact).max() < 1e-2 * np.abs(exact).max()
+
+
+@pytest.mark.parametrize("isa", _core.supported_isas())
+@given(
+    largest=st.sampled_from([7, 8, 15, 16, 31, 64, 65, 127]), outliers=st.sampled_from([0.0, 0.003, 0.05]),
+    channels=st.sampled_from([3, 16, 130]), rows=st.integers(1, 9), seed=st.integers(0, 99),
+)  # fmt: skip
+@settings(max_examples=40)
+def test_dense_codes_of_any_size_are_exact(isa, largest, outliers, channels, rows, seed):
+    """What quad_split.cpp cuts off, and turns of every length: with inputs of 255 and codes of one sign, sums in 16 bits are
+    as large as they can be."""
+    rng = np.random.default_rng(seed)
+    codes = rng.integers(-largest, largest + 1, (rows, channels, 3, 3))
+    if seed % 3 == 0:
+        codes = np.abs(codes)
+    elif seed % 3 == 1:
+        codes = np.full_like(codes, -largest)
+    codes = np.where(rng.random(codes.shape) < outliers, rng.choice([-127, 65, 127], codes.shape), codes).astype(np.int8)
+    weight = QuantizedTensor(codes, 0.01, 127)
+    graph = Graph(
+        (ValueInfo("x", "float32", ("N", channels, 7, 9)),),
+        (ValueInfo("y", "float32", ("N", rows, 5, 7)),),
+        (conv("c", "x", "y", kernel=3),),
+    )
+    compressed = opq.CompressedModel(graph, {"c.weight": weight}, ranges={"x": Range(0.0, 255.0)})
+    x = np.where(rng.random((1, channels, 7, 9)) < 0.8, 255.0, rng.integers(0, 256, (1, channels, 7, 9))).astype(np.float32)
+    os.environ["OPQ_ISA"] = isa
+    try:
+        session = opq.Session(compressed, precision="int8", threads=1, kernels={"c": "dense"})
+        assert session.instruction_set == isa
+        got = session.run(None, {"x": x})
+    finally:
+        del os.environ["OPQ_ISA"]
+    assert_same_bits(got, reference(compressed, "int8", x))

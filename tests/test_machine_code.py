@@ -150,17 +150,19 @@ def test_the_loops_over_windows_multiply_bytes_where_they_lie(isa, tile):
 
 @pytest.mark.parametrize("isa", [isa for isa in SETS if isa.startswith("avx")])
 def test_the_dense_integer_loops_keep_their_sums_in_registers(isa):
-    """quads-inl.h: 4 rows times 1 to 2 or 4 vectors of pixels; one instruction each with VNNI, else three. Codes beyond 64
-    twice."""
-    vectors = set()
-    for loop in straight_loops(isa, "quad_(rows|block|vectors)"):
-        products = count(loop, "vpmaddubsw") + count(loop, "vpdpbusd")
-        if not products:
-            continue
-        halves = 2 if count(loop, "vpsubb") else 1
-        assert stores(loop) == []
-        assert products % (4 * halves) == 0
-        assert len(loop) <= (1 if "vnni" in isa else 3) * products + 32 * (halves + 1)
-        vectors.add((halves, products // (4 * halves)))
+    """quads-inl.h: 4 rows times 1 to 2 or 4 vectors of pixels; per product one instruction with VNNI, else two in a turn, and
+    three where each quad goes to 32 bits."""
     most = 2 if isa == "avx2" else 4
-    assert vectors == {(halves, v) for halves in ((1,) if "vnni" in isa else (1, 2)) for v in range(1, most + 1)}
+    loops = {"vpdpbusd": set(), "vpmaddubsw": set(), "vpmaddwd": set()}
+    for loop in straight_loops(isa, "quad_(rows|rows_in_turns|block|vectors)"):
+        products = count(loop, "vpmaddubsw") + count(loop, "vpdpbusd")
+        if not products or products % 4 or count(loop, "vpbroadcastd") != 4:
+            continue
+        last = next(name for name in ("vpdpbusd", "vpmaddwd", "vpmaddubsw") if count(loop, name))
+        instructions = {"vpdpbusd": 1, "vpmaddubsw": 2, "vpmaddwd": 3}[last]
+        assert stores(loop) == []
+        assert len(loop) <= instructions * products + products // 4 + 4 + 5  # loads of pixels and of codes; a count, pointers
+        loops[last].add(products // 4)
+    vectors = set(range(1, most + 1))
+    assert loops["vpdpbusd"] == (vectors if "vnni" in isa else set())
+    assert loops["vpmaddubsw"] == loops["vpmaddwd"] == (set() if "vnni" in isa else vectors)

@@ -403,5 +403,6 @@ PYBIND11_MODULE(_core, module, py::mod_gil_not_used()) {
   });
   module.def("crc32c", &checksum, py::arg("data"));
   module.def("supported_isas", &supported_isas);
+  module.def("instruction_set", [] { return choose_kernels().name; });
   bindings::add_passes(module);
 }

@@ -102,6 +102,19 @@ struct PairBlock {
   const uint16_t* codes;
 };
 
+// Some output rows of codes, dense (quads-inl.h): of a row, codes + large.
+struct LargeQuad {
+  uint16_t quad;
+  int8_t codes[4];  // -64 to 64
+};
+struct QuadBlock {
+  const int8_t* codes;  // [(rows + 3) / 4][quads][4 rows][4]
+  int quads;
+  int turn;                     // so many neighbouring quads add up in 16 bits: 9, 4, 2, or 1
+  const uint32_t* large_begin;  // [rows + 1]: row m has large[large_begin[m]] to large[large_begin[m + 1] - 1]
+  const LargeQuad* large;
+};
+
 // The rule that makes bytes of the finished sums of one row.
 struct ByteRule {
   int16_t multiplier, bias, residual_multiplier;
@@ -150,7 +163,7 @@ struct ByteWindow {
 
 struct Kernels {
   const char* name;       // "scalar", "avx2", "avx512", "avx512vnni", "neon"
-  bool has_dot_products;  // one instruction adds four products of bytes in 32 bits: quad_block is faster, and wide free
+  bool has_dot_products;  // one instruction adds four products of bytes in 32 bits: any codes at once in quad_block
 
   // y[r * y_stride + p] = x[r * x_stride + p * step] for r in [0, rows), p in [0, n): one phase of a plane.
   void (*copy_rows)(const float* x, std::ptrdiff_t x_stride, std::ptrdiff_t step, float* y, std::ptrdiff_t y_stride,
@@ -184,12 +197,9 @@ struct Kernels {
   // 64 elements further.
   void (*pack_quads)(const uint8_t* x, const std::ptrdiff_t* offsets, int depth, const IntegerRun* runs, int count,
                      uint8_t* panel);
-  // As byte_block, with codes [(rows + 3) / 4][quads][4][4] of -64 to 64, wide_quad_block any (quads-inl.h), for the
-  // first `pixels` of the tile. sums have whole fours of rows.
-  void (*quad_block)(const int8_t* codes, int rows, int quads, const uint8_t* panel, int pixels, int32_t* sums,
-                     bool first, const ByteOutput* output);
-  void (*wide_quad_block)(const int8_t* codes, int rows, int quads, const uint8_t* panel, int pixels, int32_t* sums,
-                          bool first, const ByteOutput* output);
+  // As byte_block, for the first `pixels` of the tile. sums have whole fours of rows.
+  void (*quad_block)(const QuadBlock&, int rows, const uint8_t* panel, int pixels, int32_t* sums, bool first,
+                     const ByteOutput* output);
   // The output's n pixels, finished; residual may be read, and y is written, to a multiple of 64. Without `output` the
   // sums of the first 64.
   void (*byte_window)(const ByteWindow&, int32_t* sums, const ByteOutput* output);

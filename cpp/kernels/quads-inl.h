@@ -5,7 +5,16 @@
 //   panel  [k / 4][64 pixels][4]     four inputs of a pixel beside each other: one instruction adds their products
 //   codes  [m / 4][k / 4][4 rows][4]
 //
-// The sums of four rows stay in registers over all k. Codes that fill up a row of four, in either direction, are 0.
+// Codes that fill up a row of four, in either direction, are 0.
+//
+// With dot products an instruction adds four products in 32 bits: the sums of four rows stay in registers over all k.
+// Without, vpmaddubsw adds two and two of them in 16 bits. As long as codes are small, these sums are added up in 16
+// bits for a turn of several quads before they go on in 32: one multiplication per quad instead of two. A turn may have
+//
+//   9 quads of codes up to 7, 4 of 15, 2 of 31:   2 * 255 * code * quads <= 32767
+//
+// Few codes of a layer are much larger than the others. They are cut off at a turn's largest code, and what is left is
+// added afterwards, for the quads that have any: `large`, some percent of all (runtime/quad_split.h decides where).
 #pragma once
 
 #include "kernels/bytes-inl.h"
@@ -15,60 +24,115 @@
 
 namespace opq {
 
-template <class Q, bool wide>
-inline Q add_quads(Q sum, const uint8_t* x, const int8_t* codes) {
-  if constexpr (wide) return sum.add_wide_quads(x, codes);
-  return sum.add_quads(x, codes);
+// sum[row] += codes of four rows * one quad of V vectors of pixels.
+template <class Q, int... V>
+inline void add_quad(Seq<V...>, const int8_t* codes, const uint8_t* x, Q (&s0)[sizeof...(V)], Q (&s1)[sizeof...(V)],
+                     Q (&s2)[sizeof...(V)], Q (&s3)[sizeof...(V)]) {
+  ((s0[V] = s0[V].add_quads(x + 4 * Q::kPixels * V, codes)), ...);
+  ((s1[V] = s1[V].add_quads(x + 4 * Q::kPixels * V, codes + 4)), ...);
+  ((s2[V] = s2[V].add_quads(x + 4 * Q::kPixels * V, codes + 8)), ...);
+  ((s3[V] = s3[V].add_quads(x + 4 * Q::kPixels * V, codes + 12)), ...);
 }
 
-template <class Q, bool wide, int... V>
-inline void quad_rows(Seq<V...>, const int8_t* codes, int quads, const uint8_t* panel, int32_t* sums, bool first) {
+// Every quad in 32 bits.
+template <class Q, int... V>
+inline void quad_rows(Seq<V...> all, const int8_t* codes, int quads, const uint8_t* panel, int32_t* sums, bool first) {
   Q s0[sizeof...(V)], s1[sizeof...(V)], s2[sizeof...(V)], s3[sizeof...(V)];
   const auto at = [=](int row, int v) { return sums + row * kByteTile + v * Q::kPixels; };
   ((s0[V] = first ? Q::zero() : Q::load(at(0, V))), ...);
   ((s1[V] = first ? Q::zero() : Q::load(at(1, V))), ...);
   ((s2[V] = first ? Q::zero() : Q::load(at(2, V))), ...);
   ((s3[V] = first ? Q::zero() : Q::load(at(3, V))), ...);
-  for (int k = 0; k < quads; ++k, codes += 16, panel += 4 * kByteTile) {
-    ((s0[V] = add_quads<Q, wide>(s0[V], panel + 4 * Q::kPixels * V, codes)), ...);
-    ((s1[V] = add_quads<Q, wide>(s1[V], panel + 4 * Q::kPixels * V, codes + 4)), ...);
-    ((s2[V] = add_quads<Q, wide>(s2[V], panel + 4 * Q::kPixels * V, codes + 8)), ...);
-    ((s3[V] = add_quads<Q, wide>(s3[V], panel + 4 * Q::kPixels * V, codes + 12)), ...);
-  }
+  for (int k = 0; k < quads; ++k, codes += 16, panel += 4 * kByteTile) add_quad(all, codes, panel, s0, s1, s2, s3);
   (s0[V].store(at(0, V)), ...);
   (s1[V].store(at(1, V)), ...);
   (s2[V].store(at(2, V)), ...);
   (s3[V].store(at(3, V)), ...);
 }
 
-// The first `count` of so many vectors of pixels.
-template <class Q, bool wide, int most>
-inline void quad_vectors(int count, const int8_t* codes, int quads, const uint8_t* panel, int32_t* sums, bool first) {
-  if constexpr (most > 1) {
-    if (count < most) return quad_vectors<Q, wide, most - 1>(count, codes, quads, panel, sums, first);
+// sums of one row += those of a turn.
+template <class Q, int... V>
+inline void end_turn(Seq<V...>, const typename Q::Short (&turn)[sizeof...(V)], int32_t* sums) {
+  (Q::load(sums + Q::kPixels * V).add(turn[V]).store(sums + Q::kPixels * V), ...);
+}
+
+// Turn by turn; the last one may be shorter. The loop over a turn is not unrolled: the compiler would change the order
+// of its additions, and run out of registers.
+template <class Q, int... V>
+inline void quad_rows_in_turns(Seq<V...> all, const int8_t* codes, int quads, int turn, const uint8_t* panel,
+                               int32_t* sums, bool first) {
+  using Short = typename Q::Short;
+  for (int row = 0; first && row < 4; ++row) (Q::zero().store(sums + row * kByteTile + Q::kPixels * V), ...);
+  for (int begin = 0; begin < quads; begin += turn) {
+    const auto first_of = [=](int row, int v) { return Short::of_quads(panel + 4 * Q::kPixels * v, codes + 4 * row); };
+    Short s0[] = {first_of(0, V)...}, s1[] = {first_of(1, V)...}, s2[] = {first_of(2, V)...},
+          s3[] = {first_of(3, V)...};
+    codes += 16, panel += 4 * kByteTile;
+    const int count = quads - begin < turn ? quads - begin : turn;
+    for (int i = 1; i < count; ++i, codes += 16, panel += 4 * kByteTile) add_quad(all, codes, panel, s0, s1, s2, s3);
+    end_turn<Q>(all, s0, sums);
+    end_turn<Q>(all, s1, sums + kByteTile);
+    end_turn<Q>(all, s2, sums + 2 * kByteTile);
+    end_turn<Q>(all, s3, sums + 3 * kByteTile);
+    asm volatile("" : : "r"(sums) : "memory");  // or the compiler keeps sums in registers, which the turn needs
   }
-  quad_rows<Q, wide>(SeqTo<most>(), codes, quads, panel, sums, first);
+}
+
+template <class Q, int vectors>
+inline void quad_rows_of(const QuadBlock& block, const int8_t* codes, const uint8_t* panel, int32_t* sums, bool first) {
+  if constexpr (!Q::kHasDotProducts) {
+    if (block.turn != 1) {
+      return quad_rows_in_turns<Q>(SeqTo<vectors>(), codes, block.quads, block.turn, panel, sums, first);
+    }
+  }
+  quad_rows<Q>(SeqTo<vectors>(), codes, block.quads, panel, sums, first);
+}
+
+// The first `count` of so many vectors of pixels.
+template <class Q, int most>
+inline void quad_vectors(int count, const QuadBlock& block, const int8_t* codes, const uint8_t* panel, int32_t* sums,
+                         bool first) {
+  if constexpr (most > 1) {
+    if (count < most) return quad_vectors<Q, most - 1>(count, block, codes, panel, sums, first);
+  }
+  quad_rows_of<Q, most>(block, codes, panel, sums, first);
+}
+
+// sums of one row += its large quads.
+template <class Q, int... V>
+inline void add_large_quads(Seq<V...>, const LargeQuad* large, int count, const uint8_t* panel, int32_t* sums) {
+  Q sum[sizeof...(V)] = {Q::load(sums + Q::kPixels * V)...};
+  for (int i = 0; i < count; ++i, ++large) {
+    const uint8_t* x = panel + 4 * kByteTile * std::size_t{large->quad};
+    ((sum[V] = sum[V].add_quads(x + 4 * Q::kPixels * V, large->codes)), ...);
+  }
+  (sum[V].store(sums + Q::kPixels * V), ...);
 }
 
 // Vectors without a pixel that counts are left out: their sums are 0.
-// wide: codes beyond 64 in absolute value, whose products take more than 16 bits two by two.
 // With `out`, the last block, the rows are finished, and their sums not kept.
-template <class S, class Q, bool wide>
-void quad_block(const int8_t* codes, int rows, int quads, const uint8_t* panel, int pixels, int32_t* sums, bool first,
+template <class S, class Q>
+void quad_block(const QuadBlock& block, int rows, const uint8_t* panel, int pixels, int32_t* sums, bool first,
                 const ByteOutput* out) {
   const int vectors = (pixels + Q::kPixels - 1) / Q::kPixels;
   const int step = out && first ? 0 : 4 * kByteTile;  // sums that are finished at once need no memory of their own
-  for (int m = 0; m < rows; m += 4, codes += 16 * quads, sums += step) {
+  const int8_t* codes = block.codes;
+  for (int m = 0; m < rows; m += 4, codes += 16 * block.quads, sums += step) {
     for (int i = m + 4; out && i < m + 8 && i < rows; ++i) prefetch_row<S>(*out, i);
     for (int v = 0; v < vectors; v += Q::kAtOnce) {
       const int p = v * Q::kPixels;
-      quad_vectors<Q, wide, Q::kAtOnce>(vectors - v, codes, quads, panel + 4 * p, sums + p, first);
+      quad_vectors<Q, Q::kAtOnce>(vectors - v, block, codes, panel + 4 * p, sums + p, first);
     }
     for (int i = 0; first && i < 4; ++i) {
       for (int v = vectors; v < kByteTile / Q::kPixels; ++v) Q::zero().store(sums + i * kByteTile + v * Q::kPixels);
     }
-    for (int i = 0; out && i < 4 && m + i < rows; ++i) {
-      finish_sums<S>(SeqTo<kByteTile / S::kPixels>(), sums + i * kByteTile, *out, m + i);
+    for (int i = 0; i < 4 && m + i < rows; ++i) {
+      const uint32_t begin = block.large_begin[m + i], count = block.large_begin[m + i + 1] - begin;
+      if (count != 0) {
+        add_large_quads<Q>(SeqTo<kByteTile / Q::kPixels>(), block.large + begin, static_cast<int>(count), panel,
+                           sums + i * kByteTile);
+      }
+      if (out) finish_sums<S>(SeqTo<kByteTile / S::kPixels>(), sums + i * kByteTile, *out, m + i);
     }
   }
 }

@@ -12,6 +12,7 @@
 // by row, but for what the padding takes of the tile.
 #include <algorithm>
 #include <limits>
+#include <utility>
 
 #include "runtime/integer_conv_codes.h"
 #include "runtime/integer_layer_packed.h"
@@ -29,14 +30,14 @@ class IntegerConvLayer final : public IntegerLayer {
  public:
   using Sum = typename Codes::Sum;
 
-  IntegerConvLayer(const Weights& weights, const ConvGeometry& geometry)
+  IntegerConvLayer(const Weights& weights, const ConvGeometry& geometry, Codes codes)
       : IntegerLayer(weights),
         geometry_(geometry),
         planes_(geometry),
         rows_(weights.rows / geometry.group),
         depth_(weights.depth),
         block_depth_(Codes::block_depth(geometry)),
-        codes_(weights, geometry) {
+        codes_(std::move(codes)) {
     for (int64_t group = 0; group < geometry.group; ++group) {
       cost_sums_.push_back(0);
       for (int64_t m = group * rows_; m < (group + 1) * rows_; ++m) {
@@ -312,17 +313,19 @@ class IntegerConvLayer final : public IntegerLayer {
 }  // namespace
 
 std::unique_ptr<IntegerLayer> pack_integer_conv(const Weights& weights, const ConvGeometry& geometry,
-                                                Precision precision, KernelKind kind) {
-  if (precision == Precision::kInt16) {
-    return std::make_unique<IntegerConvLayer<int16_t, PairCodes<int16_t>>>(weights, geometry);
-  }
-  if (kind == KernelKind::kDense) return std::make_unique<IntegerConvLayer<uint8_t, QuadCodes>>(weights, geometry);
-  return std::make_unique<IntegerConvLayer<uint8_t, PairCodes<uint8_t>>>(weights, geometry);
+                                                Precision precision, KernelKind kind, bool has_dot_products) {
+  const auto layer_of = [&]<typename T, typename Codes>(T, Codes codes) -> std::unique_ptr<IntegerLayer> {
+    return std::make_unique<IntegerConvLayer<T, Codes>>(weights, geometry, std::move(codes));
+  };
+  if (precision == Precision::kInt16) return layer_of(int16_t{}, PairCodes<int16_t>(weights, geometry));
+  if (kind == KernelKind::kDense) return layer_of(uint8_t{}, QuadCodes(weights, geometry, has_dot_products));
+  return layer_of(uint8_t{}, PairCodes<uint8_t>(weights, geometry));
 }
 
-int64_t most_integer_conv_bytes(const Weights& weights, const ConvGeometry& geometry, KernelKind kind) {
+int64_t most_integer_conv_bytes(const Weights& weights, const ConvGeometry& geometry, KernelKind kind,
+                                bool has_dot_products) {
   const int64_t blocks = blocks_of(weights.depth, kWordDepth);  // the most
-  return (kind == KernelKind::kDense ? QuadCodes::bytes_of(weights, geometry.group)
+  return (kind == KernelKind::kDense ? QuadCodes::most_bytes(weights, geometry.group, has_dot_products)
                                      : CodePairs::most_bytes(weights.rows * blocks, weights.rows * weights.depth)) +
          (2 * weights.rows + geometry.group) * static_cast<int64_t>(sizeof(int64_t));
 }

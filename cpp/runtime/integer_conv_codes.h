@@ -12,6 +12,7 @@
 #include "runtime/code_pairs.h"
 #include "runtime/integer_finish.h"
 #include "runtime/integer_layer_packed.h"
+#include "runtime/quad_split.h"
 
 namespace opq {
 
@@ -99,7 +100,8 @@ class PairCodes {
   double copies_per_k_;
 };
 
-// All codes, four rows and four k together: [group][block][row / 4][k / 4][4][4].
+// All codes, four rows and four k together, [group][block][row / 4][k / 4][4][4], up to where they are cut; and what is
+// beyond, in the order of [group][block][row].
 class QuadCodes {
  public:
   static constexpr int64_t kRows = 4;
@@ -108,23 +110,30 @@ class QuadCodes {
 
   static int64_t block_depth(const ConvGeometry&) { return kDepth; }
 
-  QuadCodes(const Weights& weights, const ConvGeometry& geometry)
+  QuadCodes(const Weights& weights, const ConvGeometry& geometry, bool has_dot_products)
       : rows_(weights.rows / geometry.group),
         depth_(weights.depth),
-        is_wide_(weights.statistics->largest_code > kMostQuadCode),
-        codes_(static_cast<std::size_t>(bytes_of(weights, geometry.group))) {
+        split_(split_quads(*weights.statistics, has_dot_products)),
+        codes_(static_cast<std::size_t>(code_bytes(weights, geometry.group))) {
     std::memset(codes_.data(), 0, codes_.size());
-    for (int64_t m = 0; m < weights.rows; ++m) {
-      for (int64_t k = 0; k < depth_; ++k) {
-        const int64_t row = m % rows_, in_block = k % kDepth;
-        codes_at(m / rows_, k / kDepth, row / 4)[in_block / 4 * 16 + row % 4 * 4 + in_block % 4] =
-            weights.codes[m * depth_ + k];
+    large_.reserve(static_cast<std::size_t>(split_.large));
+    large_begin_.reserve(static_cast<std::size_t>(begins(weights)));
+    for (int64_t group = 0; group < geometry.group; ++group) {
+      for (int64_t block = 0; block * kDepth < depth_; ++block) {
+        for (int64_t row = 0; row < rows_; ++row) {
+          large_begin_.push_back(static_cast<uint32_t>(large_.size()));
+          const int8_t* codes = weights.codes + (group * rows_ + row) * depth_ + block * kDepth;
+          add_row(codes, depth_of(block), codes_at(group, block, row / 4) + row % 4 * 4);
+        }
       }
     }
+    large_begin_.push_back(static_cast<uint32_t>(large_.size()));
   }
 
-  static int64_t bytes_of(const Weights& weights, int64_t groups) {
-    return groups * row_quads(weights.rows / groups) * quads_of(weights.depth) * 16;
+  static int64_t most_bytes(const Weights& weights, int64_t groups, bool has_dot_products) {
+    const int64_t large = split_quads(*weights.statistics, has_dot_products).large;
+    return code_bytes(weights, groups) + large * static_cast<int64_t>(sizeof(LargeQuad)) +
+           begins(weights) * static_cast<int64_t>(sizeof(uint32_t));
   }
   int64_t cost(int64_t) const { return 1; }
 
@@ -135,13 +144,20 @@ class QuadCodes {
   double copies_per_k() const { return kCopiesPerRow * static_cast<double>(rows_); }
   void multiply(const CodeBlock& block, const uint8_t* panel, int32_t* sums, const ByteOutput* output,
                 const Kernels& kernels) const {
-    const int64_t quads = quads_of(std::min(kDepth, depth_ - block.block * kDepth));
-    const auto quad_block = is_wide_ ? kernels.wide_quad_block : kernels.quad_block;
-    quad_block(codes_at(block.group, block.block, block.first / 4), static_cast<int>(block.last - block.first),
-               static_cast<int>(quads), panel, block.pixels, sums, block.block == 0, output);
+    const std::size_t row =
+        static_cast<std::size_t>((block.group * blocks_of(depth_, kDepth) + block.block) * rows_ + block.first);
+    const QuadBlock rows = {.codes = codes_at(block.group, block.block, block.first / 4),
+                            .quads = static_cast<int>(quads_of(depth_of(block.block))),
+                            .turn = split_.turn,
+                            .large_begin = large_begin_.data() + row,
+                            .large = large_.data()};
+    kernels.quad_block(rows, static_cast<int>(block.last - block.first), panel, block.pixels, sums, block.block == 0,
+                       output);
   }
 
-  std::size_t bytes() const { return codes_.size(); }
+  std::size_t bytes() const {
+    return codes_.size() + large_.size() * sizeof(LargeQuad) + large_begin_.size() * sizeof(uint32_t);
+  }
   static const char* name() { return "int8 dense"; }
 
  private:
@@ -149,6 +165,36 @@ class QuadCodes {
 
   static int64_t quads_of(int64_t depth) { return (depth + 3) / 4; }
   static int64_t row_quads(int64_t rows) { return (rows + 3) / 4; }
+  static int64_t code_bytes(const Weights& weights, int64_t groups) {
+    return groups * row_quads(weights.rows / groups) * quads_of(weights.depth) * 16;
+  }
+  static int64_t begins(const Weights& weights) { return weights.rows * blocks_of(weights.depth, kDepth) + 1; }
+  int64_t depth_of(int64_t block) const { return std::min(kDepth, depth_ - block * kDepth); }
+
+  // One row of a block: its codes to dense[k / 4][k % 4], whose quads are 16 apart.
+  void add_row(const int8_t* codes, int64_t depth, int8_t* dense) {
+    for (int64_t quad = 0; 4 * quad < depth; ++quad, dense += 16) {
+      int rest[4] = {};
+      bool is_large = false;
+      for (int64_t j = 0; j < std::min<int64_t>(4, depth - 4 * quad); ++j) {
+        const int code = codes[4 * quad + j];
+        dense[j] = static_cast<int8_t>(std::clamp(code, -split_.most, split_.most));
+        rest[j] = code - dense[j];
+        is_large |= rest[j] != 0;
+      }
+      while (is_large) {
+        LargeQuad large = {static_cast<uint16_t>(quad), {}};
+        is_large = false;
+        for (int j = 0; j < 4; ++j) {
+          large.codes[j] = static_cast<int8_t>(std::clamp(rest[j], -kMostLargeCode, kMostLargeCode));
+          rest[j] -= large.codes[j];
+          is_large |= rest[j] != 0;
+        }
+        large_.push_back(large);
+      }
+    }
+  }
+
   // Blocks before the last one are of whole quads.
   int8_t* codes_at(int64_t group, int64_t block, int64_t row_quad) const {
     const int64_t quads = quads_of(depth_), before = block * kDepth / 4;
@@ -158,8 +204,10 @@ class QuadCodes {
   }
 
   int64_t rows_, depth_;
-  bool is_wide_;  // has codes that need the wide kernel
+  QuadSplit split_;
   AlignedBuffer codes_;
+  std::vector<LargeQuad> large_;
+  std::vector<uint32_t> large_begin_;  // [group][block][row], and their number
 };
 
 }  // namespace opq

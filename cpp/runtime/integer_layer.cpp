@@ -21,18 +21,20 @@ bool IntegerLayer::can_multiply(const Weights& weights) {
 }
 
 std::unique_ptr<IntegerLayer> IntegerLayer::pack(const Weights& weights, const ConvGeometry& geometry,
-                                                 Precision precision, KernelKind kind) {
+                                                 Precision precision, KernelKind kind, bool has_dot_products) {
   if (kind == KernelKind::kDepthwise) return pack_integer_depthwise(weights, geometry, precision);
-  return pack_integer_conv(weights, geometry, precision, kind);
+  return pack_integer_conv(weights, geometry, precision, kind, has_dot_products);
 }
 
 std::unique_ptr<IntegerLayer> IntegerLayer::pack_linear(const Weights& weights, Precision precision, KernelKind kind) {
   return pack_integer_linear(weights, precision, kind);
 }
 
-int64_t IntegerLayer::most_bytes(const Weights& weights, const ConvGeometry& geometry, KernelKind kind) {
-  return code_sum_bytes(weights) + (kind == KernelKind::kDepthwise ? most_integer_depthwise_bytes(weights)
-                                                                   : most_integer_conv_bytes(weights, geometry, kind));
+int64_t IntegerLayer::most_bytes(const Weights& weights, const ConvGeometry& geometry, KernelKind kind,
+                                 bool has_dot_products) {
+  return code_sum_bytes(weights) + (kind == KernelKind::kDepthwise
+                                        ? most_integer_depthwise_bytes(weights)
+                                        : most_integer_conv_bytes(weights, geometry, kind, has_dot_products));
 }
 
 int64_t IntegerLayer::most_linear_bytes(const Weights& weights, KernelKind kind) {

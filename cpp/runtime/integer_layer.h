@@ -31,13 +31,14 @@ class IntegerLayer {
  public:
   // Whether 32-bit sums hold the products of these codes with whatever 8-bit activations are.
   static bool can_multiply(const Weights& weights);
-  // kind: one of the layer's kernel_options().
+  // kind: one of the layer's kernel_options(). has_dot_products: of the kernels that will run it.
   static std::unique_ptr<IntegerLayer> pack(const Weights& weights, const ConvGeometry& geometry, Precision precision,
-                                            KernelKind kind);
+                                            KernelKind kind, bool has_dot_products);
   // One image is one row of x: a shape with one pixel.
   static std::unique_ptr<IntegerLayer> pack_linear(const Weights& weights, Precision precision, KernelKind kind);
   // Bytes that they allocate at the most.
-  static int64_t most_bytes(const Weights& weights, const ConvGeometry& geometry, KernelKind kind);
+  static int64_t most_bytes(const Weights& weights, const ConvGeometry& geometry, KernelKind kind,
+                            bool has_dot_products);
   static int64_t most_linear_bytes(const Weights& weights, KernelKind kind);
   virtual ~IntegerLayer() = default;
 

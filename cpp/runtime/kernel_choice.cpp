@@ -8,6 +8,7 @@
 
 #include "runtime/code_pairs.h"
 #include "runtime/integer_layer_packed.h"
+#include "runtime/quad_split.h"
 
 namespace opq {
 namespace {
@@ -25,11 +26,11 @@ constexpr Name kNames[] = {{KernelKind::kSparse, "sparse"},
 // Nanoseconds per output pixel, of tiles that are full:
 //   sparse     nonzero * nonzeros + segment * segments + row * rows + input * depth
 //   dense      weight * rows * depth + dense_row * rows + input * depth
-//              codes beyond kMostQuadCode take wide_weight
+//              in 8 bits, quad * (work of the quads, quad_split.h) instead of weight * rows * depth
 //   depthwise  tap * rows * depth + row * rows
 struct ConvCosts {
   double nonzero, segment, row;
-  double weight, wide_weight, dense_row;
+  double weight, quad, dense_row;
   double input, tap;
 };
 
@@ -40,7 +41,7 @@ constexpr ConvCosts conv_costs(const LayerFacts& facts) {
               .segment = 0.0,
               .row = 0.19,
               .weight = 0.0215,
-              .wide_weight = 0.0,
+              .quad = 0.0,
               .dense_row = 0.22,
               .input = 0.05,
               .tap = 0.04};
@@ -49,7 +50,7 @@ constexpr ConvCosts conv_costs(const LayerFacts& facts) {
               .segment = 0.0,
               .row = 0.34,
               .weight = 0.0,
-              .wide_weight = 0.0,
+              .quad = 0.0,
               .dense_row = 0.0,
               .input = 0.08,
               .tap = 0.06};
@@ -57,8 +58,8 @@ constexpr ConvCosts conv_costs(const LayerFacts& facts) {
       return {.nonzero = 0.0100,
               .segment = 0.10,
               .row = 0.0,
-              .weight = facts.has_dot_products ? 0.0048 : 0.008,
-              .wide_weight = facts.has_dot_products ? 0.0048 : 0.018,
+              .weight = 0.0,
+              .quad = facts.has_dot_products ? 0.0192 : 0.032,
               .dense_row = 0.18,
               .input = 0.08,
               .tap = 0.02};
@@ -94,9 +95,8 @@ std::vector<KernelOption> conv_options(const LayerFacts& f) {
                                                 costs.input * depth});
   }
   if (f.precision != Precision::kInt16) {
-    const bool is_wide = f.precision == Precision::kInt8 && f.largest_code > kMostQuadCode;
-    const double weight = is_wide ? costs.wide_weight : costs.weight;
-    options.push_back({KernelKind::kDense, weight * rows * depth + costs.dense_row * rows + costs.input * depth});
+    options.push_back({KernelKind::kDense, costs.weight * rows * depth + costs.quad * f.quad_work +
+                                               costs.dense_row * rows + costs.input * depth});
   }
   return options;
 }
@@ -143,6 +143,7 @@ LayerFacts facts_of(const Weights& weights, const ConvGeometry* geometry, Precis
                    .largest_code = weights.statistics->largest_code};
   facts.is_depthwise = geometry && geometry->group > 1 && weights.depth == geometry->kernel_h * geometry->kernel_w &&
                        (precision == Precision::kFloat32 || weights.depth <= CodePairs::kMostDepth);
+  if (precision == Precision::kInt8) facts.quad_work = split_quads(*weights.statistics, has_dot_products).work;
   for (const CodeSums& row : weights.statistics->code_sums) {
     facts.segments += 1 + std::max(row.positive, row.negative) / CodePairs::kMostByteSum;
   }

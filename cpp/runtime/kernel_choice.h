@@ -30,6 +30,7 @@ struct LayerFacts {
   int64_t rows = 0, depth = 0;  // of the weights, as struct Weights has them
   int64_t nonzeros = 0;
   int largest_code = 0;  // the largest absolute one; 0 without codes
+  double quad_work = 0;  // of dense products with 8 bits (quad_split.h)
   int64_t segments = 0;  // into which 16-bit sums of products with 8 bits cut the rows (code_pairs.h), about
 };
 

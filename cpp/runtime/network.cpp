@@ -238,14 +238,15 @@ class Network::Loader {
     NodeWeights layer;
     layer.is_linear = geometry == nullptr;
     const bool is_integer = network_.precision_ != Precision::kFloat32 && IntegerLayer::can_multiply(weights);
-    layer.choice = choose(node, is_integer ? facts_of(weights, geometry, network_.precision_, has_dot_products_)
+    const bool has_dot_products = network_.kernels_.has_dot_products;
+    layer.choice = choose(node, is_integer ? facts_of(weights, geometry, network_.precision_, has_dot_products)
                                            : facts_of(weights, geometry, Precision::kFloat32));
     const KernelKind kind = layer.choice.kind;
     std::size_t bytes;
     if (is_integer) {
-      spend(node, geometry ? IntegerLayer::most_bytes(weights, *geometry, kind)
+      spend(node, geometry ? IntegerLayer::most_bytes(weights, *geometry, kind, has_dot_products)
                            : IntegerLayer::most_linear_bytes(weights, kind));
-      layer.integer = geometry ? IntegerLayer::pack(weights, *geometry, network_.precision_, kind)
+      layer.integer = geometry ? IntegerLayer::pack(weights, *geometry, network_.precision_, kind, has_dot_products)
                                : IntegerLayer::pack_linear(weights, network_.precision_, kind);
       bytes = layer.integer->packed_bytes();
     } else if (geometry) {
@@ -333,7 +334,6 @@ class Network::Loader {
   Network& network_;
   const Parallel& parallel_;
   const KernelWishes& wishes_;
-  const bool has_dot_products_ = choose_kernels().has_dot_products;
   int64_t allowance_;                            // bytes that may still be packed
   std::vector<std::vector<std::size_t>> users_;  // by tensor: the nodes whose weight it is
   std::vector<bool> linear_;                     // by node
@@ -341,7 +341,7 @@ class Network::Loader {
 };
 
 Network::Network(Bytes file, const Parallel& parallel, Precision precision, const KernelWishes& wishes)
-    : precision_(precision), file_bytes_(file.size()) {
+    : precision_(precision), kernels_(choose_kernels()), file_bytes_(file.size()) {
   const Container container = parse_container(file);
   tensors_ = parse_tensors(container.tensors, container.data);
   has_graph_ = container.has_graph;

@@ -40,6 +40,7 @@ class Network {
                    const KernelWishes& wishes = {});
 
   Precision precision() const { return precision_; }
+  const Kernels& kernels() const { return kernels_; }  // that its weights are packed for
 
   bool has_graph() const { return has_graph_; }
   const Graph& graph() const { return graph_; }
@@ -62,6 +63,7 @@ class Network {
   class Loader;
 
   Precision precision_;
+  const Kernels& kernels_;
   bool has_graph_ = false;
   Graph graph_;
   std::vector<Range> ranges_;

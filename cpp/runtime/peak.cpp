@@ -53,9 +53,11 @@ double float_rate(const Kernels& kernels) {
 double byte_rate(const Kernels& kernels) {
   const AlignedBuffer codes = zeros<int8_t>(kRows * kDepth), panel = zeros<uint8_t>(kDepth * kByteTile),
                       sums = zeros<int32_t>(kRows * kByteTile);
+  const std::vector<uint32_t> large_begin(kRows + 1);
+  const QuadBlock block = {
+      .codes = as<int8_t>(codes), .quads = kDepth / 4, .turn = 9, .large_begin = large_begin.data(), .large = nullptr};
   return best_rate(double{kRows} * kDepth * kByteTile, [&] {
-    kernels.quad_block(as<int8_t>(codes), kRows, kDepth / 4, as<uint8_t>(panel), kByteTile, as<int32_t>(sums), true,
-                       nullptr);
+    kernels.quad_block(block, kRows, as<uint8_t>(panel), kByteTile, as<int32_t>(sums), true, nullptr);
   });
 }
 

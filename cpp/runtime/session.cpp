@@ -60,7 +60,10 @@ std::unique_ptr<ThreadPool> make_thread_pool(int threads) {
 }
 
 Session::Session(std::shared_ptr<const Network> network, int threads, bool keep_all)
-    : network_(std::move(network)), kernels_(choose_kernels()), pool_(make_thread_pool(threads)), keep_all_(keep_all) {
+    : network_(std::move(network)),
+      kernels_(network_->kernels()),
+      pool_(make_thread_pool(threads)),
+      keep_all_(keep_all) {
   if (keep_all && network_->precision() != Precision::kFloat32) {
     fail("every value can be kept with float32 only: with integers, what is rounded depends on what is fused");
   }

@@ -16,11 +16,16 @@ WeightStatistics statistics_of(const Weights& weights) {
   for (int64_t m = 0; m < weights.rows; ++m) {
     const int8_t* row = weights.codes_of(m, 1);
     CodeSums sums;
-    for (int64_t k = 0; k < weights.depth; ++k) {
-      const int code = row[k];
-      statistics.nonzeros += code != 0;
-      statistics.largest_code = std::max(statistics.largest_code, std::abs(code));
-      (code > 0 ? sums.positive : sums.negative) += std::abs(code);
+    for (int64_t k = 0; k < weights.depth;) {
+      int largest = 0;
+      for (const int64_t end = std::min(k + 4, weights.depth); k < end; ++k) {
+        const int code = row[k];
+        statistics.nonzeros += code != 0;
+        largest = std::max(largest, std::abs(code));
+        (code > 0 ? sums.positive : sums.negative) += std::abs(code);
+      }
+      ++statistics.quads[static_cast<std::size_t>(largest)];
+      statistics.largest_code = std::max(statistics.largest_code, largest);
     }
     statistics.code_sums.push_back(sums);
   }

@@ -1,6 +1,7 @@
 // The weights of a layer as they come out of the file.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <vector>
 
@@ -18,6 +19,8 @@ struct WeightStatistics {
   int64_t nonzeros = 0;
   int largest_code = 0;             // the largest absolute one; 0 without codes
   std::vector<CodeSums> code_sums;  // by row; empty without codes
+  // By the largest absolute code in them: how many quads there are, four neighbouring codes of a row.
+  std::array<int64_t, 129> quads = {};
 };
 
 // codes[rows][depth] (int8), all of them or through a reader, or values[rows][depth] (float32); the others are null.

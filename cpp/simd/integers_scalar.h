@@ -72,7 +72,7 @@ struct Q32 {
   void store(int32_t* sums) const {
     for (int p = 0; p < kPixels; ++p) sums[p] = lane[p];
   }
-  // + code0 * x[p][0] + ... + code3 * x[p][3]. codes: four bytes, -64 to 64.
+  // + code0 * x[p][0] + ... + code3 * x[p][3]. codes: four bytes, -64 to 64, or any with kHasDotProducts.
   Q32 add_quads(const uint8_t* x, const int8_t* codes) const {
     Q32 v;
     for (int p = 0; p < kPixels; ++p) {
@@ -81,8 +81,29 @@ struct Q32 {
     }
     return v;
   }
-  // The same for any codes.
-  Q32 add_wide_quads(const uint8_t* x, const int8_t* codes) const { return add_quads(x, codes); }
+
+  // 16-bit sums of the products of bytes 0 and 1, and of bytes 2 and 3, which are added to 32-bit ones later.
+  struct Short {
+    static constexpr int kPixels = 16;
+    int16_t lane[kPixels][2];
+
+    static Short of_quads(const uint8_t* x, const int8_t* codes) { return Short{}.add_quads(x, codes); }
+    Short add_quads(const uint8_t* x, const int8_t* codes) const {
+      Short v;
+      for (int p = 0; p < kPixels; ++p) {
+        for (int j = 0; j < 2; ++j) {
+          v.lane[p][j] = static_cast<int16_t>(lane[p][j] + codes[2 * j] * x[4 * p + 2 * j] +
+                                              codes[2 * j + 1] * x[4 * p + 2 * j + 1]);
+        }
+      }
+      return v;
+    }
+  };
+  Q32 add(const Short& sums) const {
+    Q32 v;
+    for (int p = 0; p < kPixels; ++p) v.lane[p] = lane[p] + sums.lane[p][0] + sums.lane[p][1];
+    return v;
+  }
   // y[p][j] = rows[j][at + p] for 16 pixels
   static void interleave(const uint8_t* const* rows, std::ptrdiff_t at, uint8_t* y) {
     for (int p = 0; p < 16; ++p) {

@@ -214,22 +214,22 @@ struct Q32 {
   static Q32 zero() { return {_mm256_setzero_si256()}; }
   static Q32 load(const int32_t* sums) { return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(sums))}; }
   void store(int32_t* sums) const { _mm256_storeu_si256(reinterpret_cast<__m256i*>(sums), raw); }
-  Q32 add_quads(const uint8_t* x, const int8_t* codes) const {
+  static __m256i products(const uint8_t* x, const int8_t* codes) {
     int32_t four;
     __builtin_memcpy(&four, codes, sizeof four);
-    const __m256i pairs = _mm256_maddubs_epi16(S16::bytes(x), _mm256_set1_epi32(four));
-    return {_mm256_add_epi32(raw, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))};
+    return _mm256_maddubs_epi16(S16::bytes(x), _mm256_set1_epi32(four));
   }
-  // In halves of -64 to 64: a = floor(code / 2) and code - a.
-  Q32 add_wide_quads(const uint8_t* x, const int8_t* codes) const {
-    uint32_t four;
-    __builtin_memcpy(&four, codes, sizeof four);
-    const __m256i ones = _mm256_set1_epi16(1), bytes = S16::bytes(x);
-    const __m256i a = _mm256_set1_epi32(static_cast<int32_t>(((four >> 1) & 0x7f7f7f7f) | (four & 0x80808080)));
-    const __m256i b = _mm256_sub_epi8(_mm256_set1_epi32(static_cast<int32_t>(four)), a);
-    const __m256i sum = _mm256_add_epi32(raw, _mm256_madd_epi16(_mm256_maddubs_epi16(bytes, a), ones));
-    return {_mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_maddubs_epi16(bytes, b), ones))};
-  }
+  Q32 add_quads(const uint8_t* x, const int8_t* codes) const { return add({products(x, codes)}); }
+
+  struct Short {
+    static constexpr int kPixels = 8;
+    __m256i raw;
+
+    static Short of_quads(const uint8_t* x, const int8_t* codes) { return {products(x, codes)}; }
+    Short add_quads(const uint8_t* x, const int8_t* codes) const { return {_mm256_add_epi16(raw, products(x, codes))}; }
+  };
+  Q32 add(Short sums) const { return {_mm256_add_epi32(raw, _mm256_madd_epi16(sums.raw, _mm256_set1_epi16(1)))}; }
+
   static void interleave(const uint8_t* const* rows, std::ptrdiff_t at, uint8_t* y) {
     const auto row = [=](int j) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(rows[j] + at)); };
     const __m128i a = row(0), b = row(1), c = row(2), d = row(3);

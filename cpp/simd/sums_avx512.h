@@ -215,30 +215,30 @@ struct Q32 {
   static Q32 zero() { return {_mm512_setzero_si512()}; }
   static Q32 load(const int32_t* sums) { return {_mm512_loadu_si512(sums)}; }
   void store(int32_t* sums) const { _mm512_storeu_si512(sums, raw); }
-  Q32 add_quads(const uint8_t* x, const int8_t* codes) const {
+  static __m512i broadcast(const int8_t* codes) {
     int32_t four;
     __builtin_memcpy(&four, codes, sizeof four);
-    const __m512i bytes = _mm512_loadu_si512(x), by = _mm512_set1_epi32(four);
-#ifdef __AVX512VNNI__
-    return {_mm512_dpbusd_epi32(raw, bytes, by)};
-#else
-    return {_mm512_add_epi32(raw, _mm512_madd_epi16(_mm512_maddubs_epi16(bytes, by), _mm512_set1_epi16(1)))};
-#endif
+    return _mm512_set1_epi32(four);
   }
-  // As in AVX2; VNNI adds all four products in 32 bits.
-  Q32 add_wide_quads(const uint8_t* x, const int8_t* codes) const {
 #ifdef __AVX512VNNI__
-    return add_quads(x, codes);
-#else
-    uint32_t four;
-    __builtin_memcpy(&four, codes, sizeof four);
-    const __m512i ones = _mm512_set1_epi16(1), bytes = _mm512_loadu_si512(x);
-    const __m512i a = _mm512_set1_epi32(static_cast<int32_t>(((four >> 1) & 0x7f7f7f7f) | (four & 0x80808080)));
-    const __m512i b = _mm512_sub_epi8(_mm512_set1_epi32(static_cast<int32_t>(four)), a);
-    const __m512i sum = _mm512_add_epi32(raw, _mm512_madd_epi16(_mm512_maddubs_epi16(bytes, a), ones));
-    return {_mm512_add_epi32(sum, _mm512_madd_epi16(_mm512_maddubs_epi16(bytes, b), ones))};
-#endif
+  Q32 add_quads(const uint8_t* x, const int8_t* codes) const {
+    return {_mm512_dpbusd_epi32(raw, _mm512_loadu_si512(x), broadcast(codes))};
   }
+#else
+  static __m512i products(const uint8_t* x, const int8_t* codes) {
+    return _mm512_maddubs_epi16(_mm512_loadu_si512(x), broadcast(codes));
+  }
+  Q32 add_quads(const uint8_t* x, const int8_t* codes) const { return add({products(x, codes)}); }
+
+  struct Short {
+    static constexpr int kPixels = 16;
+    __m512i raw;
+
+    static Short of_quads(const uint8_t* x, const int8_t* codes) { return {products(x, codes)}; }
+    Short add_quads(const uint8_t* x, const int8_t* codes) const { return {_mm512_add_epi16(raw, products(x, codes))}; }
+  };
+  Q32 add(Short sums) const { return {_mm512_add_epi32(raw, _mm512_madd_epi16(sums.raw, _mm512_set1_epi16(1)))}; }
+#endif
   static void interleave(const uint8_t* const* rows, std::ptrdiff_t at, uint8_t* y) {
     const auto row = [=](int j) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(rows[j] + at)); };
     const __m128i a = row(0), b = row(1), c = row(2), d = row(3);

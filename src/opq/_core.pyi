@@ -131,6 +131,12 @@ def crc32c(data: Buffer) -> int:
 def supported_isas() -> list[str]:
     """The instruction sets that this machine can run, best first."""
 
+def instruction_set() -> str:
+    """The one of them that networks are loaded for: what the environment variable OPQ_ISA names, else the best.
+
+    Raises ValueError for a name that is none of them.
+    """
+
 # The passes over the weights of a layer. opq.reference.passes says what they compute: its functions of the same names have
 # the same results. Arrays are in C order and aligned; threads: 1 to 1024.
 

@@ -118,12 +118,13 @@ class CompressedModel(Mapping[str, Tensor]):
         """The network loaded into the compiled core for sessions of this precision, shared by them unless they name kernels."""
         if kernels:
             return _core.Network(self._file, checked_threads(None), precision, kernels)
-        if precision not in self._networks:
-            self._networks[precision] = _core.Network(self._file, checked_threads(None), precision)
-        return self._networks[precision]
+        key = (precision, _core.instruction_set())
+        if key not in self._networks:
+            self._networks[key] = _core.Network(self._file, checked_threads(None), precision)
+        return self._networks[key]
 
     @cached_property
-    def _networks(self) -> dict[str, _core.Network]:
+    def _networks(self) -> dict[tuple[str, str], _core.Network]:
         return {}
 
     @cached_property
