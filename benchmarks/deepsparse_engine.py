@@ -22,8 +22,9 @@ def engine(python: str | None, model: str, inputs: str, threads: int) -> Engine:
     """
     if python is None:
         raise ImportError("give --deepsparse PYTHON, an interpreter that has deepsparse==1.8.0")
-    # Without this it reports its use over the network.
-    environment = {**os.environ, "NM_DISABLE_ANALYTICS": "True", "PYTHONPATH": ""}
+    # Without the first it reports its use over the network. without_avx512.py sets the path of a copy.
+    path = os.environ.get("DEEPSPARSE_PYTHONPATH", "")
+    environment = {**os.environ, "NM_DISABLE_ANALYTICS": "True", "PYTHONPATH": path}
     try:
         subprocess.run(
             [python, "-c", "import deepsparse.engine"], env=environment, capture_output=True, text=True, check=True, timeout=120

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 import platform
 import re
 import shlex
@@ -27,13 +28,22 @@ def cpu_name() -> str:
 
 def best_isa() -> str:
     """The instruction set that the core uses here."""
-    return _core.supported_isas()[0]
+    return os.environ.get("OPQ_ISA") or _core.supported_isas()[0]
+
+
+def without_avx512() -> bool:
+    """Whether without_avx512.py hides from every engine what the processor has beyond AVX2."""
+    return "OPQ_WITHOUT_AVX512" in os.environ
 
 
 def today_here() -> str:
     """When and on what something is measured."""
     today = datetime.date.today().isoformat()
-    return f"{today}: {cpu_name()}, {available_cores()} cores, instruction set {best_isa()}"
+    return f"{today}: {cpu_name()}, {available_cores()} cores, instruction set {best_isa()}" + _hidden()
+
+
+def _hidden() -> str:
+    return ", AVX-512 and VNNI hidden from every engine" if without_avx512() else ""
 
 
 def versions(packages: Iterable[str]) -> str:
@@ -49,4 +59,5 @@ def versions(packages: Iterable[str]) -> str:
 
 def command(script: str, arguments: Sequence[str]) -> str:
     """The command line without the folders outside of this one: where things lie on a machine is nobody's concern."""
-    return shlex.join(["python", script, *(re.sub(r"(^|=)\.{0,2}/.*/", r"\1", text) for text in arguments)])
+    run_by = ["python", "benchmarks/without_avx512.py"] if without_avx512() else []
+    return shlex.join([*run_by, "python", script, *(re.sub(r"(^|=)\.{0,2}/.*/", r"\1", text) for text in arguments)])

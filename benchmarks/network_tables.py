@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import opq
-from benchmarks.machine import command, today_here, versions
+from benchmarks.machine import command, today_here, versions, without_avx512
 from benchmarks.network_accuracy import Difference
 from benchmarks.network_cases import Case, Prepared
 from benchmarks.network_engines import DENSE, INT8
@@ -14,6 +14,10 @@ from opq.benchmark import Timing
 
 _TITLES = {"resnet-50": "ResNet-50", "mobilenet-v1": "MobileNet-V1", "alexnet": "AlexNet", "open-nsfw": "open-nsfw"}
 _PACKAGES = ("numpy", "onnxruntime", "openvino", "MNN")
+
+_WITHOUT_AVX512 = """\
+* The engines were told that this processor has no AVX-512 and no VNNI (without_avx512.py). Its clock, caches and units are what
+  they are: a processor that truly lacks them may be slower or faster at the rest."""
 
 _NOTES = """\
 Medians and, in brackets, the 90th percentiles, milliseconds per run. The engines of a table and a number of threads were loaded
@@ -66,6 +70,8 @@ def markdown(results: Sequence[Result], runs: int, images: str, arguments: Seque
         "",
         *_NOTES.format(images=images, first=_threads(threads)).splitlines(),
     ]
+    if without_avx512():
+        lines += _WITHOUT_AVX512.splitlines()
     missing: dict[tuple[str, str], dict[str, None]] = {}
     for result in results:
         for reason in result.missing.items():

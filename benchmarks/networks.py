@@ -12,7 +12,8 @@ Groups (--only), all four by default, of ResNet-50, open-nsfw, MobileNet-V1 and 
 
 Engines that are not installed are left out, with the reason: pip install onnxruntime openvino MNN. DeepSparse wants an
 interpreter of its own (deepsparse_engine.py). --images: photographs for open-nsfw, a folder or zip archive (images.py), else
-the samples of scikit-image. Everything takes an hour or two; files are written after every network.
+the samples of scikit-image. Everything takes an hour or two; files are written after every network. without_avx512.py runs
+this as on a processor that has AVX2 and no more.
 """
 
 from __future__ import annotations
