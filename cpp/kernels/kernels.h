@@ -102,16 +102,18 @@ struct PairBlock {
   const uint16_t* codes;
 };
 
-// Some output rows of codes, dense (quads-inl.h): of a row, codes + large.
+// Some output rows of codes, dense (quads-inl.h): of a row, codes + large. With dot products there are none that are
+// large.
 struct LargeQuad {
   uint16_t quad;
-  int8_t codes[4];  // -64 to 64
+  int8_t codes[4];  // -32 to 32
 };
 struct QuadBlock {
   const int8_t* codes;  // [(rows + 3) / 4][quads][4 rows][4]
   int quads;
-  int turn;                     // so many neighbouring quads add up in 16 bits: 9, 4, 2, or 1
-  const uint32_t* large_begin;  // [rows + 1]: row m has large[large_begin[m]] to large[large_begin[m + 1] - 1]
+  int turn;  // so many neighbouring quads add up in 16 bits: 9, 4, 2, or 1
+  const uint32_t*
+      large_begin;  // [rows + 1]: row m has large[large_begin[m]] to large[large_begin[m + 1] - 1], an even number
   const LargeQuad* large;
 };
 

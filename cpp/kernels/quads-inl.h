@@ -34,20 +34,33 @@ inline void add_quad(Seq<V...>, const int8_t* codes, const uint8_t* x, Q (&s0)[s
   ((s3[V] = s3[V].add_quads(x + 4 * Q::kPixels * V, codes + 12)), ...);
 }
 
-// Every quad in 32 bits.
+// 32-bit sums of four rows, from memory and back.
 template <class Q, int... V>
-inline void quad_rows(Seq<V...> all, const int8_t* codes, int quads, const uint8_t* panel, int32_t* sums, bool first) {
-  Q s0[sizeof...(V)], s1[sizeof...(V)], s2[sizeof...(V)], s3[sizeof...(V)];
+inline void load_rows(Seq<V...>, const int32_t* sums, bool first, Q (&s0)[sizeof...(V)], Q (&s1)[sizeof...(V)],
+                      Q (&s2)[sizeof...(V)], Q (&s3)[sizeof...(V)]) {
+  const auto at = [=](int row, int v) { return first ? Q::zero() : Q::load(sums + row * kByteTile + v * Q::kPixels); };
+  ((s0[V] = at(0, V)), ...);
+  ((s1[V] = at(1, V)), ...);
+  ((s2[V] = at(2, V)), ...);
+  ((s3[V] = at(3, V)), ...);
+}
+template <class Q, int... V>
+inline void store_rows(Seq<V...>, int32_t* sums, const Q (&s0)[sizeof...(V)], const Q (&s1)[sizeof...(V)],
+                       const Q (&s2)[sizeof...(V)], const Q (&s3)[sizeof...(V)]) {
   const auto at = [=](int row, int v) { return sums + row * kByteTile + v * Q::kPixels; };
-  ((s0[V] = first ? Q::zero() : Q::load(at(0, V))), ...);
-  ((s1[V] = first ? Q::zero() : Q::load(at(1, V))), ...);
-  ((s2[V] = first ? Q::zero() : Q::load(at(2, V))), ...);
-  ((s3[V] = first ? Q::zero() : Q::load(at(3, V))), ...);
-  for (int k = 0; k < quads; ++k, codes += 16, panel += 4 * kByteTile) add_quad(all, codes, panel, s0, s1, s2, s3);
   (s0[V].store(at(0, V)), ...);
   (s1[V].store(at(1, V)), ...);
   (s2[V].store(at(2, V)), ...);
   (s3[V].store(at(3, V)), ...);
+}
+
+// Every quad in 32 bits.
+template <class Q, int... V>
+inline void quad_rows(Seq<V...> all, const int8_t* codes, int quads, const uint8_t* panel, int32_t* sums, bool first) {
+  Q s0[sizeof...(V)], s1[sizeof...(V)], s2[sizeof...(V)], s3[sizeof...(V)];
+  load_rows(all, sums, first, s0, s1, s2, s3);
+  for (int k = 0; k < quads; ++k, codes += 16, panel += 4 * kByteTile) add_quad(all, codes, panel, s0, s1, s2, s3);
+  store_rows(all, sums, s0, s1, s2, s3);
 }
 
 // sums of one row += those of a turn.
@@ -78,9 +91,30 @@ inline void quad_rows_in_turns(Seq<V...> all, const int8_t* codes, int quads, in
   }
 }
 
+// Turns of two quads, whose ends are half of the work: sums stay in registers.
+template <class Q, int... V>
+inline void quad_rows_by_twos(Seq<V...> all, const int8_t* codes, int quads, const uint8_t* panel, int32_t* sums,
+                              bool first) {
+  Q s0[sizeof...(V)], s1[sizeof...(V)], s2[sizeof...(V)], s3[sizeof...(V)];
+  load_rows(all, sums, first, s0, s1, s2, s3);
+  const auto add_two = [&](Q& sum, int row, int v) {
+    const uint8_t* x = panel + 4 * Q::kPixels * v;
+    sum = sum.add(Q::Short::of_quads(x, codes + 4 * row).add_quads(x + 4 * kByteTile, codes + 16 + 4 * row));
+  };
+  for (int k = 0; k + 2 <= quads; k += 2, codes += 32, panel += 8 * kByteTile) {
+    (add_two(s0[V], 0, V), ...);
+    (add_two(s1[V], 1, V), ...);
+    (add_two(s2[V], 2, V), ...);
+    (add_two(s3[V], 3, V), ...);
+  }
+  if (quads % 2 != 0) add_quad(all, codes, panel, s0, s1, s2, s3);
+  store_rows(all, sums, s0, s1, s2, s3);
+}
+
 template <class Q, int vectors>
 inline void quad_rows_of(const QuadBlock& block, const int8_t* codes, const uint8_t* panel, int32_t* sums, bool first) {
   if constexpr (!Q::kHasDotProducts) {
+    if (block.turn == 2) return quad_rows_by_twos<Q>(SeqTo<vectors>(), codes, block.quads, panel, sums, first);
     if (block.turn != 1) {
       return quad_rows_in_turns<Q>(SeqTo<vectors>(), codes, block.quads, block.turn, panel, sums, first);
     }
@@ -98,13 +132,17 @@ inline void quad_vectors(int count, const QuadBlock& block, const int8_t* codes,
   quad_rows_of<Q, most>(block, codes, panel, sums, first);
 }
 
-// sums of one row += its large quads.
+// sums of one row += its large quads, two at a time: an even number of them.
 template <class Q, int... V>
 inline void add_large_quads(Seq<V...>, const LargeQuad* large, int count, const uint8_t* panel, int32_t* sums) {
   Q sum[sizeof...(V)] = {Q::load(sums + Q::kPixels * V)...};
-  for (int i = 0; i < count; ++i, ++large) {
-    const uint8_t* x = panel + 4 * kByteTile * std::size_t{large->quad};
-    ((sum[V] = sum[V].add_quads(x + 4 * Q::kPixels * V, large->codes)), ...);
+  for (int i = 0; i < count; i += 2, large += 2) {
+    const uint8_t *x = panel + 4 * kByteTile * std::size_t{large[0].quad},
+                  *y = panel + 4 * kByteTile * std::size_t{large[1].quad};
+    const auto products_at = [=](int p) {
+      return Q::Short::of_quads(x + 4 * p, large[0].codes).add_quads(y + 4 * p, large[1].codes);
+    };
+    ((sum[V] = sum[V].add(products_at(Q::kPixels * V))), ...);
   }
   (sum[V].store(sums + Q::kPixels * V), ...);
 }
@@ -128,9 +166,11 @@ void quad_block(const QuadBlock& block, int rows, const uint8_t* panel, int pixe
     }
     for (int i = 0; i < 4 && m + i < rows; ++i) {
       const uint32_t begin = block.large_begin[m + i], count = block.large_begin[m + i + 1] - begin;
-      if (count != 0) {
-        add_large_quads<Q>(SeqTo<kByteTile / Q::kPixels>(), block.large + begin, static_cast<int>(count), panel,
-                           sums + i * kByteTile);
+      if constexpr (!Q::kHasDotProducts) {
+        if (count != 0) {
+          add_large_quads<Q>(SeqTo<kByteTile / Q::kPixels>(), block.large + begin, static_cast<int>(count), panel,
+                             sums + i * kByteTile);
+        }
       }
       if (out) finish_sums<S>(SeqTo<kByteTile / S::kPixels>(), sums + i * kByteTile, *out, m + i);
     }

@@ -116,7 +116,7 @@ class QuadCodes {
         split_(split_quads(*weights.statistics, has_dot_products)),
         codes_(static_cast<std::size_t>(code_bytes(weights, geometry.group))) {
     std::memset(codes_.data(), 0, codes_.size());
-    large_.reserve(static_cast<std::size_t>(split_.large));
+    large_.reserve(static_cast<std::size_t>(most_large(weights, split_)));
     large_begin_.reserve(static_cast<std::size_t>(begins(weights)));
     for (int64_t group = 0; group < geometry.group; ++group) {
       for (int64_t block = 0; block * kDepth < depth_; ++block) {
@@ -131,7 +131,7 @@ class QuadCodes {
   }
 
   static int64_t most_bytes(const Weights& weights, int64_t groups, bool has_dot_products) {
-    const int64_t large = split_quads(*weights.statistics, has_dot_products).large;
+    const int64_t large = most_large(weights, split_quads(*weights.statistics, has_dot_products));
     return code_bytes(weights, groups) + large * static_cast<int64_t>(sizeof(LargeQuad)) +
            begins(weights) * static_cast<int64_t>(sizeof(uint32_t));
   }
@@ -168,6 +168,9 @@ class QuadCodes {
   static int64_t code_bytes(const Weights& weights, int64_t groups) {
     return groups * row_quads(weights.rows / groups) * quads_of(weights.depth) * 16;
   }
+  static int64_t most_large(const Weights& weights, const QuadSplit& split) {
+    return split.large == 0 ? 0 : split.large + begins(weights);
+  }
   static int64_t begins(const Weights& weights) { return weights.rows * blocks_of(weights.depth, kDepth) + 1; }
   int64_t depth_of(int64_t block) const { return std::min(kDepth, depth_ - block * kDepth); }
 
@@ -193,6 +196,7 @@ class QuadCodes {
         large_.push_back(large);
       }
     }
+    if (large_.size() % 2 != 0) large_.push_back({});
   }
 
   // Blocks before the last one are of whole quads.

@@ -11,14 +11,14 @@ namespace opq {
 struct QuadSplit {
   int turn;       // of a QuadBlock
   int most;       // the largest code of the dense part
-  int64_t large;  // LargeQuads that hold the rest
+  int64_t large;  // LargeQuads that hold the rest, but for those that make the number of a row's even
   double work;    // of all, in what a quad takes whose products are added in 32 bits
 };
 
 // The one of least work. With dot products nothing is cut.
 QuadSplit split_quads(const WeightStatistics& statistics, bool has_dot_products);
 
-// Of a code beyond `most`, what its quad's first LargeQuad has; the rest, if any, is for a second one.
-inline constexpr int kMostLargeCode = 64;
+// Of a code beyond `most`, as much as a LargeQuad may have: the products of two of them fit into 16 bits together.
+inline constexpr int kMostLargeCode = 32;
 
 }  // namespace opq
