@@ -145,3 +145,26 @@ def test_the_peak_is_faster_than_a_small_layer(precision):
 def test_two_threads_are_some_time_apart():
     trip = opq._core.round_trip_seconds()
     assert trip is None or 1e-9 < trip < 1e-3
+
+
+@pytest.mark.parametrize("largest", [7, 8, 31, 63, 127])
+@pytest.mark.parametrize("precision", ["float32", "int16", "int8"])
+def test_sparse_columns_number_their_rows_beside_codes_of_any_size(largest, precision):
+    """Entries of 16 bits have room for 1024 rows of small codes, and for 256 of the largest: here are several blocks."""
+    rng = np.random.default_rng(largest)
+    codes = rng.integers(-largest, largest + 1, (2100, 530)) * (rng.random((2100, 530)) < 0.1)
+    codes[1030] = 0
+    codes[:, 7] = largest  # a whole column
+    weight = QuantizedTensor(codes.astype(np.int8), 0.01, largest)
+    graph = Graph(
+        (ValueInfo("x", "float32", ("N", 530)),), (ValueInfo("y", "float32", ("N", 2100)),),
+        (Node("Linear", "f", ("x", "f.weight"), ("y",)),),
+    )  # fmt: skip
+    model = opq.CompressedModel(graph, {"f.weight": weight}, ranges={"x": Range(0.0, 4.0), "y": Range(-40.0, 40.0)})
+    x = np.maximum(rng.normal(size=(3, 530)), 0.0).astype(np.float32)
+    for batch in (x[:1], x):
+        sparse, dense = (
+            opq.Session(model, precision=precision, threads=2, kernels={"f": kernel}).run(None, {"x": batch})[0]
+            for kernel in ("sparse", "dense")
+        )
+        np.testing.assert_array_equal(sparse, dense)

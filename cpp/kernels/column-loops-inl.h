@@ -28,25 +28,36 @@ inline std::size_t list_columns(const X* x, std::size_t begin, std::size_t end, 
   return count;
 }
 
-// add(row, code + 128, x[k]) for the entries row + 256 * (code + 128) of the columns with x[k] != 0. Two at a time, as
-// in sparse-inl.h. Rows of a column differ, so the two sums are independent. Returns the end of the pairs.
+constexpr std::size_t kSparseColumnsAhead = 4;  // a column takes some 30 ns, a line from memory three times as long
+constexpr uint32_t kLineEntries = 32;
+
+// add(row, code + 2^(bits - 1), x[k]) for the entries of the columns with x[k] != 0. Two at a time, as in sparse-inl.h.
+// Rows of a column differ, so the two sums are independent.
 template <class V, class X, class Add>
-inline const uint16_t* for_entries(const uint16_t* counts, const uint16_t* pairs, const X* x, std::size_t depth,
-                                   const Add& add) {
-  for (std::size_t k = 0; k < depth; ++k) {
-    const uint16_t* pair = pairs;
-    pairs += counts[k];
-    const X x_k = x[k];
-    if (x_k == 0) continue;
-    for (; pairs - pair >= 2; pair += 2) {
-      uint32_t two;
-      __builtin_memcpy(&two, pair, sizeof two);
-      add(two & 0xff, two >> 8 & 0xff, x_k);
-      add(two >> 16 & 0xff, two >> 24, x_k);
+inline void for_entries(const SparseColumnBlock& block, const X* x, std::size_t depth, const Add& add) {
+  const int bits = block.bits;
+  const uint32_t mask = (1u << bits) - 1;
+  for (std::size_t begin = 0; begin < depth; begin += kColumnChunk) {
+    const std::size_t end = depth - begin < kColumnChunk ? depth : begin + kColumnChunk;
+    std::size_t active[kColumnChunk + kColumnsAhead];
+    const std::size_t count = list_columns<V>(x, begin, end, active);
+    for (std::size_t i = 0; i < count; ++i) {
+      const std::size_t next = active[i + kSparseColumnsAhead];
+      for (uint32_t at = block.begin[next]; at < block.begin[next + 1]; at += kLineEntries) {
+        fetch_column(block.entries + at);
+      }
+      const std::size_t k = active[i];
+      const X x_k = x[k];
+      const uint16_t *entry = block.entries + block.begin[k], *last = block.entries + block.begin[k + 1];
+      for (; last - entry >= 2; entry += 2) {
+        uint32_t two;
+        __builtin_memcpy(&two, entry, sizeof two);
+        add((two & 0xffff) >> bits, two & mask, x_k);
+        add(two >> 16 >> bits, two >> 16 & mask, x_k);
+      }
+      if (entry != last) add(static_cast<uint32_t>(*entry) >> bits, *entry & mask, x_k);
     }
-    if (pair != pairs) add(*pair & 0xff, *pair >> 8, x_k);
   }
-  return pairs;
 }
 
 // run(SeqTo<vectors>()), 1 to 8

@@ -48,33 +48,35 @@ void columns(const T* columns, const float* x, std::size_t depth, int vectors, f
   with_vectors<V>(vectors, [=](auto all) { columns_dense<V>(all, columns, x, depth, acc); });
 }
 
+// By code + 2^(bits - 1).
+inline const float* code_values(int bits) { return kCodeValues.value + 128 - (1 << (bits - 1)); }
+
 template <class V>
-void columns_sparse_one(const uint16_t* counts, const uint16_t* pairs, const float* x, std::size_t depth, float* acc) {
-  for_entries<V>(counts, pairs, x, depth, [acc](uint32_t row, uint32_t code, float x_k) {
-    acc[row] = __builtin_fmaf(kCodeValues.value[code], x_k, acc[row]);
+void columns_sparse_one(const SparseColumnBlock& block, const float* x, std::size_t depth, float* acc) {
+  for_entries<V>(block, x, depth, [acc, values = code_values(block.bits)](uint32_t row, uint32_t code, float x_k) {
+    acc[row] = __builtin_fmaf(values[code], x_k, acc[row]);
   });
 }
 
 template <class V>
-void columns_sparse_eight(const uint16_t* counts, const uint16_t* pairs, const float* x, std::size_t depth,
-                          float* acc) {
+void columns_sparse_eight(const SparseColumnBlock& block, const float* x, std::size_t depth, float* acc) {
+  const float* values = code_values(block.bits);
+  const uint32_t mask = (1u << block.bits) - 1;
   for (std::size_t k = 0; k < depth; ++k) {
-    const uint16_t* end = pairs + counts[k];
     const V x_k = V::load(x + k * V::kLanes);
-    for (; pairs != end; ++pairs) {
-      float* sum = acc + (*pairs & 0xff) * V::kLanes;
-      mul_add(V::set(kCodeValues.value[*pairs >> 8]), x_k, V::load(sum)).store(sum);
+    for (uint32_t i = block.begin[k]; i < block.begin[k + 1]; ++i) {
+      float* sum = acc + (block.entries[i] >> block.bits) * V::kLanes;
+      mul_add(V::set(values[block.entries[i] & mask]), x_k, V::load(sum)).store(sum);
     }
   }
 }
 
 template <class V>
-void columns_sparse(const uint16_t* counts, const uint16_t* pairs, const float* x, std::size_t depth, int lanes,
-                    float* acc) {
+void columns_sparse(const SparseColumnBlock& block, const float* x, std::size_t depth, int lanes, float* acc) {
   if (lanes == 1) {
-    columns_sparse_one<V>(counts, pairs, x, depth, acc);
+    columns_sparse_one<V>(block, x, depth, acc);
   } else {
-    columns_sparse_eight<V>(counts, pairs, x, depth, acc);
+    columns_sparse_eight<V>(block, x, depth, acc);
   }
 }
 

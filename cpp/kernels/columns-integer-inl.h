@@ -59,10 +59,10 @@ void columns_nibbles(const uint8_t* columns, const uint8_t* x, std::size_t depth
 }
 
 template <class C>
-const uint16_t* columns_sparse_integer(const uint16_t* counts, const uint16_t* pairs, const int16_t* x,
-                                       std::size_t depth, int32_t* acc) {
-  return for_entries<C>(counts, pairs, x, depth, [acc](uint32_t row, uint32_t code, int32_t x_k) {
-    acc[row] += (static_cast<int32_t>(code) - 128) * x_k;
+void columns_sparse_integer(const SparseColumnBlock& block, const int16_t* x, std::size_t depth, int32_t* acc) {
+  const int32_t zero = 1 << (block.bits - 1);
+  for_entries<C>(block, x, depth, [acc, zero](uint32_t row, uint32_t code, int32_t x_k) {
+    acc[row] += (static_cast<int32_t>(code) - zero) * x_k;
   });
 }
 

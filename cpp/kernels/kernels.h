@@ -15,7 +15,6 @@ inline constexpr int kTile = 56;         // pixels per tile: 7 such groups
 inline constexpr int kDepthBlock = 128;  // rows of a panel: 128 * 56 * 4 bytes = 28 KiB, fits the L1 cache
 inline constexpr int kDenseRows = 3;     // rows of a dense block computed together: 3 x 4 vectors, all AVX2 registers
 inline constexpr int kColumnRows = 64;   // rows of a block of dense columns: 64 codes are one cache line
-inline constexpr int kSparseRows = 256;  // rows of a block of sparse columns: a row number takes one byte
 
 // y = activation(v): kClip is min(max(v, lo), hi), which is ReLU for (0, inf); kLeaky is v < 0 ? slope * v : v.
 // NaN stays NaN.
@@ -163,6 +162,14 @@ struct ByteWindow {
   const uint16_t* codes;
 };
 
+// Some output rows of codes, as sparse columns: column k has entries[begin[k]] to entries[begin[k + 1] - 1]. An entry
+// is code + 2^(bits - 1) in its low `bits`, and above them the row.
+struct SparseColumnBlock {
+  const uint32_t* begin;
+  const uint16_t* entries;
+  int bits;
+};
+
 struct Kernels {
   const char* name;       // "scalar", "avx2", "avx512", "avx512vnni", "neon"
   bool has_dot_products;  // one instruction adds four products of bytes in 32 bits: any codes at once in quad_block
@@ -211,9 +218,8 @@ struct Kernels {
   // acc[m] = sum over k of (half byte m of columns[k][64] - 8) * x[k], m in [0, 128): row j in the low half of byte j,
   // row 64 + j in the high half. Columns with x[k] == 0 are skipped; the sums of 15 * x are below 2^31.
   void (*columns_nibbles)(const uint8_t* columns, const uint8_t* x, std::size_t depth, int32_t* acc);
-  // Sparse columns, as columns_sparse with one lane. Returns the end of the pairs.
-  const uint16_t* (*columns_sparse_integer)(const uint16_t* counts, const uint16_t* pairs, const int16_t* x,
-                                            std::size_t depth, int32_t* acc);
+  // Sparse columns: acc[row] += code * x[k]. The sums of |code * x| are below 2^31.
+  void (*columns_sparse_integer)(const SparseColumnBlock&, const int16_t* x, std::size_t depth, int32_t* acc);
   // One phase of a padded plane. x may be read, and y written, up to 31 elements further.
   void (*fill_byte_plane)(const IntegerPlane<uint8_t>&);
   void (*fill_word_plane)(const IntegerPlane<int16_t>&);
@@ -249,10 +255,8 @@ struct Kernels {
   // Dense columns: acc[m] = sum over k of columns[k][m] * x[k], k ascending, for m in [0, 8 * vectors), vectors 1..8.
   void (*columns_i8)(const int8_t* columns, const float* x, std::size_t depth, int vectors, float* acc);
   void (*columns_f32)(const float* columns, const float* x, std::size_t depth, int vectors, float* acc);
-  // Sparse columns: the entries of column k are the next counts[k] pairs row + 256 * (code + 128); lanes is 1 or 8
-  // input vectors, x[k][lanes], and acc[row][lanes] += code * x[k].
-  void (*columns_sparse)(const uint16_t* counts, const uint16_t* pairs, const float* x, std::size_t depth, int lanes,
-                         float* acc);
+  // Sparse columns: acc[row][lanes] += code * x[k][lanes], k ascending, of 1 or 8 input vectors.
+  void (*columns_sparse)(const SparseColumnBlock&, const float* x, std::size_t depth, int lanes, float* acc);
   // y[m] = act(fma(scale[m], acc[m], bias[m]) + residual[m]) for m in [0, n). Null pointers as in RowOutput.
   void (*finish_columns)(const float* acc, const float* scale, const float* bias, const float* residual,
                          const Activation&, float* y, int n);

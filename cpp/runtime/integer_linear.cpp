@@ -35,6 +35,7 @@ class DenseCodes {
     }
   }
 
+  int64_t rows_of_blocks() const { return kRows; }
   // sums[m] += codes * x for the rows of a block.
   template <typename Sum>
   void multiply(int64_t i, const int16_t* x, Sum* sums, const Kernels& kernels) const {
@@ -81,6 +82,7 @@ class NibbleCodes {
 
   static int64_t bytes_of(int64_t rows, int64_t depth) { return (rows + kRows - 1) / kRows * kLine * depth; }
 
+  int64_t rows_of_blocks() const { return kRows; }
   void multiply(int64_t i, const uint8_t* x, int32_t* sums, const Kernels& kernels) const {
     kernels.columns_nibbles(reinterpret_cast<const uint8_t*>(lines_.data()) + i * kLine * depth_, x,
                             static_cast<std::size_t>(depth_), sums);
@@ -97,21 +99,21 @@ class NibbleCodes {
 
 class SparseCodes {
  public:
-  static constexpr int64_t kRows = kSparseRows;
+  static constexpr int64_t kRows = SparseColumns::kMostRows;
   using X = int16_t;  // centred
 
   explicit SparseCodes(const Weights& weights) : columns_(weights) {}
 
+  int64_t rows_of_blocks() const { return columns_.rows_of(0); }
   template <typename Sum>
   void multiply(int64_t i, const int16_t* x, Sum* sums, const Kernels& kernels) const {
     alignas(64) int32_t part[kRows];
-    const uint16_t* counts = columns_.counts.data() + i * columns_.depth;
-    const uint16_t* pairs = columns_.pairs.data() + columns_.begin[static_cast<std::size_t>(i)];
-    for (int64_t k = 0; k < columns_.depth; k += kDepth) {
-      std::fill_n(part, kRows, 0);
-      const auto depth = static_cast<std::size_t>(std::min(kDepth, columns_.depth - k));
-      pairs = kernels.columns_sparse_integer(counts + k, pairs, x + k, depth, part);
-      for (int64_t m = 0; m < kRows; ++m) sums[m] += part[m];
+    const int64_t rows = columns_.rows_of(i);
+    for (int64_t k = 0; k < columns_.depth(); k += kDepth) {
+      std::fill_n(part, rows, 0);
+      const auto depth = static_cast<std::size_t>(std::min(kDepth, columns_.depth() - k));
+      kernels.columns_sparse_integer(columns_.block(i, k), x + k, depth, part);
+      for (int64_t m = 0; m < rows; ++m) sums[m] += part[m];
     }
   }
   std::size_t bytes() const { return columns_.bytes(); }
@@ -142,7 +144,7 @@ class IntegerLinearLayer final : public IntegerLayer {
     } else {
       input = q;
     }
-    const int64_t blocks = (rows_ + Codes::kRows - 1) / Codes::kRows;
+    const int64_t blocks = (rows_ + codes_.rows_of_blocks() - 1) / codes_.rows_of_blocks();
     parallel_ranges(pool, blocks, 1, [&](int64_t begin, int64_t end, int) {
       for (int64_t block = begin; block < end; ++block) {
         for (int64_t image = 0; image < shape.n; ++image) {
@@ -163,7 +165,7 @@ class IntegerLinearLayer final : public IntegerLayer {
                  const Kernels& kernels) const {
     alignas(64) Sum sums[Codes::kRows] = {};
     codes_.multiply(block, x, sums, kernels);
-    const int64_t first = block * Codes::kRows, n = std::min<int64_t>(Codes::kRows, rows_ - first);
+    const int64_t first = block * codes_.rows_of_blocks(), n = std::min(codes_.rows_of_blocks(), rows_ - first);
     for (int64_t i = 0; i < n && !kIsCentred; ++i) {
       const CodeSums& codes = code_sums()[static_cast<std::size_t>(first + i)];
       sums[i] -= static_cast<Sum>(grid.zero * (codes.positive - codes.negative));

@@ -9,6 +9,7 @@
 #include "runtime/code_pairs.h"
 #include "runtime/integer_layer_packed.h"
 #include "runtime/quad_split.h"
+#include "runtime/sparse_columns.h"
 
 namespace opq {
 namespace {
@@ -67,17 +68,17 @@ constexpr ConvCosts conv_costs(const LayerFacts& facts) {
 }
 
 // Nanoseconds for one row of x, half of it zeros, as behind a Relu:
-//   sparse  nonzero * nonzeros + column * depth * (blocks of 256 rows)
+//   sparse  nonzero * nonzeros + column * depth * (blocks of rows, sparse_columns.h)
 //   dense   line * depth * (blocks of 64 rows)
 //   4-bit   line * depth * (blocks of 128 rows)
-// A line is one of the cache, 64 bytes of codes. A column of nonzeros costs a branch that cannot be foreseen, so that
+// A line is one of the cache, 64 bytes of codes. A column of nonzeros costs branches that cannot be foreseen, so that
 // the weights hardly matter to it. Lines that are too many to stay in the cache from run to run are read from memory,
 // as fast as the rest of the network leaves them: 2.5 to 6.6, measured.
 struct LinearCosts {
   double nonzero, column, line, distant_line;
 };
 
-constexpr LinearCosts kLinearCosts = {.nonzero = 0.33, .column = 6.0, .line = 2.0, .distant_line = 4.5};
+constexpr LinearCosts kLinearCosts = {.nonzero = 0.33, .column = 8.0, .line = 2.0, .distant_line = 4.5};
 constexpr double kCacheLines = 1 << 16;  // 4 MiB of a layer
 
 constexpr int64_t kLineBytes = 64;
@@ -108,7 +109,8 @@ std::vector<KernelOption> linear_options(const LayerFacts& f) {
   };
   std::vector<KernelOption> options;
   if (f.has_codes) {
-    const double columns = depth * blocks(f.rows, kSparseRows), nonzeros = static_cast<double>(f.nonzeros);
+    const double columns = depth * blocks(f.rows, SparseColumns::rows_of_blocks(f.largest_code)),
+                 nonzeros = static_cast<double>(f.nonzeros);
     options.push_back({KernelKind::kSparse, kLinearCosts.nonzero * nonzeros + kLinearCosts.column * columns});
   }
   const double lines_of_column = f.has_codes ? 1.0 : sizeof(float);

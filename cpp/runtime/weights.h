@@ -14,11 +14,14 @@ struct CodeSums {
   int64_t positive = 0, negative = 0;
 };
 
+inline constexpr int64_t kCountedRows = 256;
+
 // What one look at all weights tells.
 struct WeightStatistics {
   int64_t nonzeros = 0;
-  int largest_code = 0;             // the largest absolute one; 0 without codes
-  std::vector<CodeSums> code_sums;  // by row; empty without codes
+  int largest_code = 0;                   // the largest absolute one; 0 without codes
+  std::vector<CodeSums> code_sums;        // by row; empty without codes
+  std::vector<uint16_t> column_nonzeros;  // [row / kCountedRows][k]; empty without codes
   // By the largest absolute code in them: how many quads there are, four neighbouring codes of a row.
   std::array<int64_t, 129> quads = {};
 };
