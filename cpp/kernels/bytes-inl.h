@@ -163,9 +163,24 @@ void byte_rows(Seq<V...> all, const PairBlock& block, int rows, X x, int32_t* su
   }
 }
 
+// S for half a tile: of sets whose registers hold a whole one, a type of its own.
 template <class S>
-void byte_block(const PairBlock& block, int rows, const uint8_t* panel, int32_t* sums, bool first,
+struct HalfOf {
+  using type = S;
+};
+template <class S>
+  requires requires { typename S::Half; }
+struct HalfOf<S> {
+  using type = typename S::Half;
+};
+
+template <class S>
+void byte_block(const PairBlock& block, int rows, const uint8_t* panel, int pixels, int32_t* sums, bool first,
                 const ByteOutput* out) {
+  if (pixels <= kHalfTile) {
+    using H = typename HalfOf<S>::type;
+    return byte_rows<H>(SeqTo<kHalfTile / H::kPixels>(), block, rows, PanelPlaces{panel}, sums, first, out);
+  }
   byte_rows<S>(SeqTo<kByteTile / S::kPixels>(), block, rows, PanelPlaces{panel}, sums, first, out);
 }
 

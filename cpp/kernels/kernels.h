@@ -71,6 +71,7 @@ struct RowOutput {
 // Integer products (docs/integers.md). An integer panel is panel[k][kByteTile]: activations of one tile of output
 // pixels, as bytes or as words of 16 bits.
 inline constexpr int kByteTile = 64;    // pixels
+inline constexpr int kHalfTile = 32;    // up to so many take pairs half of the time
 inline constexpr int kByteDepth = 512;  // rows of a panel of bytes: 32 KiB, the L1 cache
 inline constexpr int kWordDepth = 256;  // of words
 inline constexpr int kPlaceUnit = 8;    // places are stored as 8 k: half-finished addresses
@@ -193,9 +194,10 @@ struct Kernels {
                      int chunk, int16_t* panel);
   // sums[m][kByteTile] (+)= codes * panel for rows [0, rows); overwritten with `first`. With `output`, the last block:
   // the sums are finished, and not kept.
-  void (*byte_block)(const PairBlock&, int rows, const uint8_t* panel, int32_t* sums, bool first,
+  // For the first `pixels` of the tile.
+  void (*byte_block)(const PairBlock&, int rows, const uint8_t* panel, int pixels, int32_t* sums, bool first,
                      const ByteOutput* output);
-  void (*word_block)(const PairBlock&, int rows, const int16_t* panel, double* sums, bool first,
+  void (*word_block)(const PairBlock&, int rows, const int16_t* panel, int pixels, double* sums, bool first,
                      const WordOutput* output);
   // Likewise with the tile's inputs where they lie: row k of the panel is x + offsets[k].
   void (*byte_block_in_place)(const PairBlock&, int rows, const uint8_t* x, const std::ptrdiff_t* offsets,

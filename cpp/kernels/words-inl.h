@@ -94,9 +94,9 @@ inline void word_rows(Seq<V...>, const PairBlock& block, int rows, X x, double* 
   }
 }
 
-template <class F, class S, class X>
+template <class F, class S, int pixels, class X>
 void word_rows_to(const PairBlock& block, int rows, X x, double* sums, bool first, const WordOutput* out) {
-  constexpr SeqTo<kByteTile / S::kPixels> all;
+  constexpr SeqTo<pixels / S::kPixels> all;
   if (!out) return word_rows<S, false>(all, block, rows, x, sums, first, nullptr, 0);
   with_activation<F>(*out->act, [&](auto act) {
     word_rows<S, true>(all, block, rows, x, sums, first, out,
@@ -105,15 +105,16 @@ void word_rows_to(const PairBlock& block, int rows, X x, double* sums, bool firs
 }
 
 template <class F, class S>
-void word_block(const PairBlock& block, int rows, const int16_t* panel, double* sums, bool first,
+void word_block(const PairBlock& block, int rows, const int16_t* panel, int pixels, double* sums, bool first,
                 const WordOutput* out) {
-  word_rows_to<F, S>(block, rows, WordPanelPlaces{panel}, sums, first, out);
+  if (pixels <= kHalfTile) return word_rows_to<F, S, kHalfTile>(block, rows, WordPanelPlaces{panel}, sums, first, out);
+  word_rows_to<F, S, kByteTile>(block, rows, WordPanelPlaces{panel}, sums, first, out);
 }
 
 template <class F, class S>
 void word_block_in_place(const PairBlock& block, int rows, const int16_t* x, const std::ptrdiff_t* offsets,
                          double* sums, bool first, const WordOutput* out) {
-  word_rows_to<F, S>(block, rows, WordPlanePlaces{x, offsets}, sums, first, out);
+  word_rows_to<F, S, kByteTile>(block, rows, WordPlanePlaces{x, offsets}, sums, first, out);
 }
 
 }  // namespace opq

@@ -135,7 +135,7 @@ void TiledConvLayer::run(const ConvShape& shape, const float* x, float* y, const
   // As few tiles as possible, of as even a width as whole vectors allow.
   const int64_t vectors = (job.pixels + kVector - 1) / kVector, tiles = (job.pixels + kTile - 1) / kTile;
   const auto start_of = [&](int64_t tile) { return std::min(tile * vectors / tiles * kVector, job.pixels); };
-  parallel_tiles(pool, shape.n * groups() * tiles, [&](const TileShare& share, int thread) {
+  parallel_tiles(pool, {.planes = shape.n * groups(), .in_plane = tiles}, [&](const TileShare& share, int thread) {
     const int64_t plane = share.tile / tiles, group = plane % groups(), tile = share.tile % tiles;
     const int64_t last = part_begin(group, share.last, share.of);
     for (int64_t first = part_begin(group, share.first, share.of); first < last; first += groups_at_once()) {

@@ -80,7 +80,9 @@ class IntegerConvLayer final : public IntegerLayer {
     job.is_by_rows = is_faster_by_rows(job);
     std::byte* own = memory.take<std::byte>(0);
     const int64_t tiles = tile_count(job);
-    parallel_tiles(pool, shape.n * geometry_.group * tiles, [&](const TileShare& share, int thread) {
+    const bool is_half = tiles > 0 && tile(job, tiles - 1).extent(job.row_stride) <= kHalfTile;
+    const Tiles all = {.planes = shape.n * geometry_.group, .in_plane = tiles, .work = 2, .last_work = is_half ? 1 : 2};
+    parallel_tiles(pool, all, [&](const TileShare& share, int thread) {
       const int64_t plane = share.tile / tiles, group = plane % geometry_.group;
       const Task task = {.image = plane / geometry_.group,
                          .group = group,

@@ -84,9 +84,9 @@ class PairCodes {
     const int count = static_cast<int>(block.last - block.first);
     const bool first = block.block == 0;
     if constexpr (sizeof(T) == 1) {
-      kernels.byte_block(rows, count, panel, sums, first, output);
+      kernels.byte_block(rows, count, panel, block.pixels, sums, first, output);
     } else {
-      kernels.word_block(rows, count, panel, sums, first, output);
+      kernels.word_block(rows, count, panel, block.pixels, sums, first, output);
     }
   }
 

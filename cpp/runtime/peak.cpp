@@ -68,7 +68,7 @@ double word_rate(const Kernels& kernels) {
   for (int m = 0; m < kRows; ++m) pairs.add_row(row.data(), kDepth);
   pairs.finish();
   return best_rate(double{kRows} * kDepth * kByteTile, [&] {
-    kernels.word_block(pairs.block(0), kRows, as<int16_t>(panel), as<double>(sums), true, nullptr);
+    kernels.word_block(pairs.block(0), kRows, as<int16_t>(panel), kByteTile, as<double>(sums), true, nullptr);
   });
 }
 

@@ -13,10 +13,13 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "simd/bytes_256.h"
+
 namespace opq {
 namespace {
 
 struct S16 {
+  using Half = Bytes256;
   static constexpr int kPixels = 64;
   __m512i low, high;
 
