@@ -1,5 +1,6 @@
 """What the compiler made of the kernels: no function that another file could share, and inner loops without detours."""
 
+import os
 import platform
 import re
 import shutil
@@ -9,8 +10,14 @@ from pathlib import Path
 
 import pytest
 
-OBJECTS = f"build/cp{sys.version_info.major}{sys.version_info.minor}-*/CMakeFiles/opq.dir/cpp/kernels"
-SETS = {"x86_64": ["scalar", "avx2", "avx512", "avx512vnni"], "aarch64": ["scalar", "neon"]}.get(platform.machine(), ["scalar"])
+# tools/test_arm64.sh names the machine that it has compiled for, and its build folder.
+MACHINE = os.environ.get("OPQ_MACHINE", platform.machine())
+BUILD = os.environ.get("OPQ_BUILD", f"build/cp{sys.version_info.major}{sys.version_info.minor}-*")
+OBJECTS = f"{BUILD}/CMakeFiles/opq.dir/cpp/kernels"
+SETS = {
+    "x86_64": ["scalar", "avx2", "avx512", "avx512vnni"],
+    "aarch64": ["scalar", "neon", "neondot"],
+}.get(MACHINE, ["scalar"])
 VECTOR_SETS = {"avx2": [1, 2, 3, 4], "avx512": [1, 2, 3, 4, 5, 6, 7]}  # by set: vectors of a dense block's loops
 
 # What a loop of a kernel may call on a machine that has no instruction for it.
@@ -18,6 +25,8 @@ C_FUNCTIONS = {"memcpy", "memset", "fmaf", "sqrtf", "_GLOBAL_OFFSET_TABLE_"}
 
 
 def tool(name):
+    if platform.machine() != MACHINE:
+        name = f"{MACHINE}-linux-gnu-{name}"
     path = shutil.which(name)
     if path is None:
         pytest.skip(f"{name} is missing: install binutils")
@@ -41,6 +50,11 @@ def test_a_set_of_kernels_defines_its_table_and_nothing_else(isa):
     assert undefined <= C_FUNCTIONS
 
 
+def is_jump(operation):
+    """Of x86-64, or of 64-bit ARM."""
+    return re.fullmatch(r"j\w+|b(\.\w+)?|[ct]bn?z", operation) is not None
+
+
 def straight_loops(isa, function):
     """The loops without a branch inside, of the functions whose names begin so: lists of (operation, operands)."""
     command = [tool("objdump"), "--disassemble", "--demangle", "--no-show-raw-insn", object_of(isa)]
@@ -54,11 +68,11 @@ def straight_loops(isa, function):
             continue
         address, operation, operands = int(instruction[1], 16), instruction[2], instruction[3]
         code.append((address, operation, operands))
-        target = re.match(r"([0-9a-f]+) <", operands)
-        if operation[0] != "j" or target is None:
+        target = re.search(r"\b([0-9a-f]+) <", operands)
+        if not is_jump(operation) or target is None:
             continue
         body = [each for each in code if each[0] >= int(target[1], 16)]
-        if body and len(body) < len(code) and not any(operation[0] == "j" for _, operation, _ in body[:-1]):
+        if body and len(body) < len(code) and not any(is_jump(operation) for _, operation, _ in body[:-1]):
             found.append([each[1:] for each in body])
     return found
 
@@ -170,3 +184,23 @@ def test_the_dense_integer_loops_keep_their_sums_in_registers(isa):
     vectors = set(range(1, most + 1))
     assert found.pop("dot products") == (vectors if "vnni" in isa else set())
     assert all(each == (set() if "vnni" in isa else vectors) for each in found.values()), found
+
+
+@pytest.mark.parametrize(("isa", "most"), [(isa, most) for isa, most in (("neon", 2), ("neondot", 4)) if isa in SETS])
+def test_the_dense_integer_loops_of_arm_keep_their_sums_in_registers(isa, most):
+    """integers_neon.h: 4 rows times 1 to 2 or 4 vectors of four pixels; per product one SDOT, else two SMLAL in a turn, two
+    SMULL, ADDP and SADALP where each quad goes to 32 bits, and six for two quads in turns of two."""
+    instructions = {"dot products": 1} if isa == "neondot" else {"a turn": 2, "32 bits": 4, "twos": 6}
+    found = {kind: set() for kind in instructions}
+    for loop in straight_loops(isa, "quad_(rows|rows_in_turns|rows_by_twos|block|vectors)"):
+        by_element = [operands for name, operands in loop if name == "sdot" and ".4b[" in operands]
+        products, ends, codes = len(by_element), count(loop, "sadalp"), count(loop, "dup") + count(loop, "ld1r")
+        if not products and codes not in (4, 8):
+            continue  # not of four rows
+        kind = "dot products" if products else "a turn" if not ends else "32 bits" if codes == 4 else "twos"
+        of_row = (products or ends or count(loop, "smlal") // 2) // 4  # vectors
+        assert count(loop, "st") == 0
+        loads = of_row * (2 if kind == "twos" else 1) + 1 + 2 * codes  # of pixels and of codes, which SMLAL needs broadcast
+        assert len(loop) <= 4 * of_row * instructions[kind] + loads + 5  # a count, pointers
+        found[kind].add(of_row)
+    assert all(vectors == set(range(1, most + 1)) for vectors in found.values()), found

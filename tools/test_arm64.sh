@@ -86,9 +86,24 @@ PYTHONHOME=$folder/root/usr PYTHONPATH=$folder/opq:$folder/site:\$PYTHONPATH \\
 END
 chmod +x "$folder/python"
 
+# instruction_sets CPU LIST: what the emulated processor has, best first.
+instruction_sets() {
+  found=$(QEMU_CPU=$1 "$folder/python" -c 'from opq import _core; print(*_core.supported_isas())')
+  [ "$found" = "$2" ] || { echo "opq: $1 has the instruction sets $found, not $2" && exit 1; }
+}
+
+# `max`, qemu's default, has all that it can emulate; a Cortex-A53 is ARMv8.0, where an instruction of ARMv8.2 ends the process.
+echo "opq: instruction sets"
+instruction_sets max "neondot neon scalar"
+instruction_sets cortex-a53 "neon scalar"
+echo "opq: machine code"
+LD_LIBRARY_PATH=$libraries OPQ_MACHINE=aarch64 OPQ_BUILD=build/arm64/build "$PYTHON" -m pytest -q -p no:cacheprovider \
+  tests/test_machine_code.py
 echo "opq: the same bits as on this machine"
 PYTHONPATH=tests "$PYTHON" tools/machine_bits.py write "$folder/bits"
-PYTHONPATH=tests "$folder/python" tools/machine_bits.py check "$folder/bits"
+for cpu in max cortex-a53; do
+  QEMU_CPU=$cpu PYTHONPATH=tests "$folder/python" tools/machine_bits.py check "$folder/bits"
+done
 echo "opq: tests"
 PYTHONPATH=tests "$folder/python" -m pytest -q -p no:cacheprovider tests/test_core.py tests/test_session.py tests/test_golden.py \
   tests/test_codec.py tests/test_integer_arrays.py tests/test_integer_core.py

@@ -3,6 +3,13 @@
 
 #include "kernels/tables.h"
 
+#if defined(__aarch64__) && defined(__linux__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#elif defined(__aarch64__) && defined(__APPLE__)
+#include <sys/sysctl.h>
+#endif
+
 namespace opq {
 namespace {
 
@@ -14,6 +21,16 @@ bool has_avx512() {
          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
 }
 bool has_vnni() { return __builtin_cpu_supports("avx512vnni"); }
+#elif defined(__aarch64__) && defined(__linux__)
+bool has_dot_products() { return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0; }
+#elif defined(__aarch64__) && defined(__APPLE__)
+bool has_dot_products() {
+  int has = 0;
+  std::size_t size = sizeof has;
+  return sysctlbyname("hw.optional.arm.FEAT_DotProd", &has, &size, nullptr, 0) == 0 && has != 0;
+}
+#elif defined(__aarch64__)
+bool has_dot_products() { return false; }  // nobody to ask
 #endif
 
 struct Supported {
@@ -27,6 +44,7 @@ struct Supported {
     if (has_avx2() && has_avx512()) sets[count++] = &avx512_kernels;
     if (has_avx2()) sets[count++] = &avx2_kernels;
 #elif defined(__aarch64__)
+    if (has_dot_products()) sets[count++] = &neondot_kernels;
     sets[count++] = &neon_kernels;  // every 64-bit ARM has it
 #endif
     sets[count++] = &scalar_kernels;

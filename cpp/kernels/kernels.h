@@ -172,7 +172,7 @@ struct SparseColumnBlock {
 };
 
 struct Kernels {
-  const char* name;       // "scalar", "avx2", "avx512", "avx512vnni", "neon"
+  const char* name;       // "scalar", "avx2", "avx512", "avx512vnni", "neon", "neondot"
   bool has_dot_products;  // one instruction adds four products of bytes in 32 bits: any codes at once in quad_block
 
   // y[r * y_stride + p] = x[r * x_stride + p * step] for r in [0, rows), p in [0, n): one phase of a plane.
@@ -204,8 +204,8 @@ struct Kernels {
                               int32_t* sums, bool first, const ByteOutput* output);
   void (*word_block_in_place)(const PairBlock&, int rows, const int16_t* x, const std::ptrdiff_t* offsets, double* sums,
                               bool first, const WordOutput* output);
-  // Dense: the panel's rows four by four, [(depth + 3) / 4][kByteTile][4]. x may be read, and the panel written, up to
-  // 64 elements further.
+  // Dense: the panel's rows four by four, [(depth + 3) / 4][kByteTile][4], with the bytes as the same set's quad_block
+  // needs them (compensation-inl.h). x may be read, and the panel written, up to 64 elements further.
   void (*pack_quads)(const uint8_t* x, const std::ptrdiff_t* offsets, int depth, const IntegerRun* runs, int count,
                      uint8_t* panel);
   // As byte_block, for the first `pixels` of the tile. sums have whole fours of rows.

@@ -1,7 +1,7 @@
 // The kernels for 64-bit ARM. NEON is part of the architecture: the flags in CMakeLists.txt are for speed only.
 #include "kernels/table-inl.h"
 #include "kernels/tables.h"
-#include "simd/integers_scalar.h"
+#include "simd/integers_neon.h"
 #include "simd/sums_neon.h"
 #include "simd/vec_neon.h"
 

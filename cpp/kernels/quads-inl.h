@@ -18,27 +18,42 @@
 #pragma once
 
 #include "kernels/bytes-inl.h"
+#include "kernels/compensation-inl.h"
 #include "kernels/integer-panel-inl.h"
 #include "kernels/kernels.h"
 #include "kernels/unroll-inl.h"
 
 namespace opq {
 
-// sum[row] += codes of four rows * one quad of V vectors of pixels.
+// sum[row] += codes of four rows * one quad of V vectors of pixels. A set may take each row out of the codes of four.
 template <class Q, int... V>
 inline void add_quad(Seq<V...>, const int8_t* codes, const uint8_t* x, Q (&s0)[sizeof...(V)], Q (&s1)[sizeof...(V)],
                      Q (&s2)[sizeof...(V)], Q (&s3)[sizeof...(V)]) {
-  ((s0[V] = s0[V].add_quads(x + 4 * Q::kPixels * V, codes)), ...);
-  ((s1[V] = s1[V].add_quads(x + 4 * Q::kPixels * V, codes + 4)), ...);
-  ((s2[V] = s2[V].add_quads(x + 4 * Q::kPixels * V, codes + 8)), ...);
-  ((s3[V] = s3[V].add_quads(x + 4 * Q::kPixels * V, codes + 12)), ...);
+  if constexpr (requires { &Q::template add_quads_of_row<0>; }) {
+    ((s0[V] = s0[V].template add_quads_of_row<0>(x + 4 * Q::kPixels * V, codes)), ...);
+    ((s1[V] = s1[V].template add_quads_of_row<1>(x + 4 * Q::kPixels * V, codes)), ...);
+    ((s2[V] = s2[V].template add_quads_of_row<2>(x + 4 * Q::kPixels * V, codes)), ...);
+    ((s3[V] = s3[V].template add_quads_of_row<3>(x + 4 * Q::kPixels * V, codes)), ...);
+  } else {
+    ((s0[V] = s0[V].add_quads(x + 4 * Q::kPixels * V, codes)), ...);
+    ((s1[V] = s1[V].add_quads(x + 4 * Q::kPixels * V, codes + 4)), ...);
+    ((s2[V] = s2[V].add_quads(x + 4 * Q::kPixels * V, codes + 8)), ...);
+    ((s3[V] = s3[V].add_quads(x + 4 * Q::kPixels * V, codes + 12)), ...);
+  }
 }
 
 // 32-bit sums of four rows, from memory and back.
 template <class Q, int... V>
-inline void load_rows(Seq<V...>, const int32_t* sums, bool first, Q (&s0)[sizeof...(V)], Q (&s1)[sizeof...(V)],
+inline void load_rows(Seq<V...>, const int32_t* sums, First<Q> first, Q (&s0)[sizeof...(V)], Q (&s1)[sizeof...(V)],
                       Q (&s2)[sizeof...(V)], Q (&s3)[sizeof...(V)]) {
-  const auto at = [=](int row, int v) { return first ? Q::zero() : Q::load(sums + row * kByteTile + v * Q::kPixels); };
+  const auto at = [=](int row, int v) {
+    const int32_t* from = sums + row * kByteTile + v * Q::kPixels;
+    if constexpr (kIsCompensated<Q>) {
+      return first.begin(row, from);
+    } else {
+      return first ? Q::zero() : Q::load(from);
+    }
+  };
   ((s0[V] = at(0, V)), ...);
   ((s1[V] = at(1, V)), ...);
   ((s2[V] = at(2, V)), ...);
@@ -56,9 +71,10 @@ inline void store_rows(Seq<V...>, int32_t* sums, const Q (&s0)[sizeof...(V)], co
 
 // Every quad in 32 bits.
 template <class Q, int... V>
-inline void quad_rows(Seq<V...> all, const int8_t* codes, int quads, const uint8_t* panel, int32_t* sums, bool first) {
+inline void quad_rows(Seq<V...> all, const int8_t* codes, int quads, const uint8_t* panel, int32_t* sums,
+                      First<Q> first) {
   Q s0[sizeof...(V)], s1[sizeof...(V)], s2[sizeof...(V)], s3[sizeof...(V)];
-  load_rows(all, sums, first, s0, s1, s2, s3);
+  load_rows<Q>(all, sums, first, s0, s1, s2, s3);
   for (int k = 0; k < quads; ++k, codes += 16, panel += 4 * kByteTile) add_quad(all, codes, panel, s0, s1, s2, s3);
   store_rows(all, sums, s0, s1, s2, s3);
 }
@@ -73,9 +89,16 @@ inline void end_turn(Seq<V...>, const typename Q::Short (&turn)[sizeof...(V)], i
 // of its additions, and run out of registers.
 template <class Q, int... V>
 inline void quad_rows_in_turns(Seq<V...> all, const int8_t* codes, int quads, int turn, const uint8_t* panel,
-                               int32_t* sums, bool first) {
+                               int32_t* sums, First<Q> first) {
   using Short = typename Q::Short;
-  for (int row = 0; first && row < 4; ++row) (Q::zero().store(sums + row * kByteTile + Q::kPixels * V), ...);
+  if constexpr (kIsCompensated<Q>) {
+    for (int row = 0; row < 4; ++row) {
+      const auto at = [=](int v) { return sums + row * kByteTile + Q::kPixels * v; };
+      (first.begin(row, at(V)).store(at(V)), ...);
+    }
+  } else {
+    for (int row = 0; first && row < 4; ++row) (Q::zero().store(sums + row * kByteTile + Q::kPixels * V), ...);
+  }
   for (int begin = 0; begin < quads; begin += turn) {
     const auto first_of = [=](int row, int v) { return Short::of_quads(panel + 4 * Q::kPixels * v, codes + 4 * row); };
     Short s0[] = {first_of(0, V)...}, s1[] = {first_of(1, V)...}, s2[] = {first_of(2, V)...},
@@ -94,9 +117,9 @@ inline void quad_rows_in_turns(Seq<V...> all, const int8_t* codes, int quads, in
 // Turns of two quads, whose ends are half of the work: sums stay in registers.
 template <class Q, int... V>
 inline void quad_rows_by_twos(Seq<V...> all, const int8_t* codes, int quads, const uint8_t* panel, int32_t* sums,
-                              bool first) {
+                              First<Q> first) {
   Q s0[sizeof...(V)], s1[sizeof...(V)], s2[sizeof...(V)], s3[sizeof...(V)];
-  load_rows(all, sums, first, s0, s1, s2, s3);
+  load_rows<Q>(all, sums, first, s0, s1, s2, s3);
   const auto add_two = [&](Q& sum, int row, int v) {
     const uint8_t* x = panel + 4 * Q::kPixels * v;
     sum = sum.add(Q::Short::of_quads(x, codes + 4 * row).add_quads(x + 4 * kByteTile, codes + 16 + 4 * row));
@@ -112,7 +135,8 @@ inline void quad_rows_by_twos(Seq<V...> all, const int8_t* codes, int quads, con
 }
 
 template <class Q, int vectors>
-inline void quad_rows_of(const QuadBlock& block, const int8_t* codes, const uint8_t* panel, int32_t* sums, bool first) {
+inline void quad_rows_of(const QuadBlock& block, const int8_t* codes, const uint8_t* panel, int32_t* sums,
+                         First<Q> first) {
   if constexpr (!Q::kHasDotProducts) {
     if (block.turn == 2) return quad_rows_by_twos<Q>(SeqTo<vectors>(), codes, block.quads, panel, sums, first);
     if (block.turn != 1) {
@@ -125,7 +149,7 @@ inline void quad_rows_of(const QuadBlock& block, const int8_t* codes, const uint
 // The first `count` of so many vectors of pixels.
 template <class Q, int most>
 inline void quad_vectors(int count, const QuadBlock& block, const int8_t* codes, const uint8_t* panel, int32_t* sums,
-                         bool first) {
+                         First<Q> first) {
   if constexpr (most > 1) {
     if (count < most) return quad_vectors<Q, most - 1>(count, block, codes, panel, sums, first);
   }
@@ -136,6 +160,7 @@ inline void quad_vectors(int count, const QuadBlock& block, const int8_t* codes,
 template <class Q, int... V>
 inline void add_large_quads(Seq<V...>, const LargeQuad* large, int count, const uint8_t* panel, int32_t* sums) {
   Q sum[sizeof...(V)] = {Q::load(sums + Q::kPixels * V)...};
+  [[maybe_unused]] int32_t sum_of_codes = 0;
   for (int i = 0; i < count; i += 2, large += 2) {
     const uint8_t *x = panel + 4 * kByteTile * std::size_t{large[0].quad},
                   *y = panel + 4 * kByteTile * std::size_t{large[1].quad};
@@ -143,7 +168,12 @@ inline void add_large_quads(Seq<V...>, const LargeQuad* large, int count, const 
       return Q::Short::of_quads(x + 4 * p, large[0].codes).add_quads(y + 4 * p, large[1].codes);
     };
     ((sum[V] = sum[V].add(products_at(Q::kPixels * V))), ...);
+    if constexpr (kIsCompensated<Q>) {
+      const int8_t *a = large[0].codes, *b = large[1].codes;
+      sum_of_codes += a[0] + a[1] + a[2] + a[3] + b[0] + b[1] + b[2] + b[3];
+    }
   }
+  if constexpr (kIsCompensated<Q>) ((sum[V] = sum[V].plus(Q::kTaken * sum_of_codes)), ...);
   (sum[V].store(sums + Q::kPixels * V), ...);
 }
 
@@ -157,9 +187,10 @@ void quad_block(const QuadBlock& block, int rows, const uint8_t* panel, int pixe
   const int8_t* codes = block.codes;
   for (int m = 0; m < rows; m += 4, codes += 16 * block.quads, sums += step) {
     for (int i = m + 4; out && i < m + 8 && i < rows; ++i) prefetch_row<S>(*out, i);
+    const First<Q> first_of_rows = first_of<Q>(first, codes, block.quads);
     for (int v = 0; v < vectors; v += Q::kAtOnce) {
       const int p = v * Q::kPixels;
-      quad_vectors<Q, Q::kAtOnce>(vectors - v, block, codes, panel + 4 * p, sums + p, first);
+      quad_vectors<Q, Q::kAtOnce>(vectors - v, block, codes, panel + 4 * p, sums + p, first_of_rows);
     }
     for (int i = 0; first && i < 4; ++i) {
       for (int v = vectors; v < kByteTile / Q::kPixels; ++v) Q::zero().store(sums + i * kByteTile + v * Q::kPixels);

@@ -24,9 +24,10 @@
 
 namespace opq {
 
-// sum[p] += code * panel[k][p] for one pair, given as k + 256 * (code + 128).
+// sum[p] += code * panel[k][p] for one pair, given as k + 256 * (code + 128). A call would take the
+// sums through memory.
 template <class V, int... P>
-inline void add_pair(Seq<P...>, uint32_t pair, const float* panel, V (&sum)[sizeof...(P)]) {
+[[gnu::always_inline]] inline void add_pair(Seq<P...>, uint32_t pair, const float* panel, V (&sum)[sizeof...(P)]) {
   const float* x = panel + (pair & 0xff) * kTile;
   const V weight = V::set(kCodeValues.value[pair >> 8]);
   ((sum[P] = mul_add(weight, V::load(x + kVector * P), sum[P])), ...);

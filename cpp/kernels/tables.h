@@ -12,6 +12,7 @@ extern const Kernels avx512_kernels;
 extern const Kernels avx512vnni_kernels;
 #elif defined(__aarch64__)
 extern const Kernels neon_kernels;
+extern const Kernels neondot_kernels;
 #endif
 
 }  // namespace opq

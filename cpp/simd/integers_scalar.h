@@ -56,7 +56,9 @@ struct N16 {
   }
 };
 
-// 32-bit sums of 16 neighbouring pixels, of four bytes each.
+// 32-bit sums of 16 neighbouring pixels, of four bytes each. Other sets may have two things more, which the loops use
+// where they are: add_quads_of_row<row>, which takes the codes of four rows (quads-inl.h), and, where x must be signed,
+// kTaken, plus and sum_codes (compensation-inl.h).
 struct Q32 {
   static constexpr bool kHasDotProducts = false;
   static constexpr int kPixels = 16;

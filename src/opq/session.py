@@ -97,7 +97,7 @@ class Session:
 
     @property
     def instruction_set(self) -> str:
-        """Of the kernels in use: "avx512vnni", "avx512", "avx2", "neon", "scalar", or "numpy" for the reference."""
+        """Of the kernels in use: "avx512vnni", "avx512", "avx2", "neondot", "neon", "scalar", or "numpy" for the reference."""
         return self._core.isa if self._core is not None else "numpy"
 
     def get_inputs(self) -> list[Argument]:
