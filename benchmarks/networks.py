@@ -3,16 +3,17 @@
     python benchmarks/networks.py [--only zeros-90 batch-16] [--networks resnet-50] [--threads 1 2] [--runs 50]
                                   [--images DIR] [--deepsparse PYTHON] [--write benchmarks/RESULTS.md] [--json FILE]
 
-Groups (--only), all four by default, of ResNet-50, open-nsfw, MobileNet-V1 and AlexNet:
+Groups (--only), all five by default, of ResNet-50, open-nsfw, MobileNet-V1 and AlexNet:
 
     zeros-90  magnitude-pruned to 90 % zeros, every layer but the first and the depthwise ones, 4 bits (K = 7)
     zeros-80  to 80 %
+    mixed-4   not pruned before: 30 % zeros, 2 to 8 bits by layer, 4 on average
     ratio-8   not pruned before: 8 times smaller than dense
     batch-16  90 %, sixteen images per run
 
 Engines that are not installed are left out, with the reason: pip install onnxruntime openvino MNN. DeepSparse wants an
-interpreter of its own (deepsparse_engine.py). --images: photographs for open-nsfw, a folder or zip archive (images.py), else
-the samples of scikit-image. Everything takes an hour or two; files are written after every network. without_avx512.py runs
+interpreter of its own (deepsparse_engine.py). --images: photographs for trained networks, a folder or zip archive (images.py),
+else the samples of scikit-image. Everything takes an hour or two; files are written after every network. without_avx512.py runs
 this as on a processor that has AVX2 and no more.
 """
 
@@ -43,7 +44,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _WARMUP = 5
-_IMAGES = 32  # photographs of --images
+_IMAGES = 200  # photographs of --images
 
 
 def main() -> None:
@@ -107,7 +108,7 @@ def in_a_child(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T
 
 def _prepare(case: Case, files: Files, images: Path | None) -> tuple[Prepared, list[Difference]]:
     prepared = prepare(case, files, images, _IMAGES)
-    return prepared, differences(case, files, prepared.judged) if case.batch == 1 else []
+    return prepared, differences(case, files, prepared.judged, prepared.classes) if case.batch == 1 else []
 
 
 def _peak(label: str, files: Files, setting: Setting) -> int | None:

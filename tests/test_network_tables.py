@@ -17,8 +17,8 @@ def timing(engine, median):
 
 
 def result(missing):
-    case = Case("resnet-50", 0.9, 1)
-    prepared = Prepared(0.9, 100_000_000, 2_000_000, {"int8": 5_000_000}, np.zeros((0,), np.float32))
+    case = Case("resnet-50", 0.9, 1, {"bits": 4})
+    prepared = Prepared(0.9, 100_000_000, 2_000_000, {"int8": 5_000_000}, np.zeros((0,), np.float32), None)
     medians = {
         "opq int8": (10.0, 5.0), "ONNX Runtime float32": (40.0, 30.0), "MNN float32": (50.0, 20.0),
         "ONNX Runtime int8": (20.0, 15.0),
@@ -45,18 +45,21 @@ def test_ratios():
 
 def test_differences():
     y, z = outputs()
-    d = difference("opq int8", y, z, Case("resnet-50", 0.9, 1))
+    d = difference("opq int8", y, z, Case("resnet-50", 0.9, 1, {"bits": 4}))
     p = 1 / (1 + np.exp(-1.0))
     assert d.error == pytest.approx(1.0)  # sqrt(2) over sqrt(2)
     assert d.divergence == pytest.approx((2 * p - 1) / 2)  # of the first input: p log(p / (1 - p)) + (1 - p) log((1 - p) / p)
     assert d.largest == pytest.approx(2 * p - 1)
-    assert (d.agreement, d.inputs) == (0.5, 2)
-    assert difference("opq int8", y, z, Case("open-nsfw", 0.9, 1)).largest == pytest.approx(1.0)  # probabilities already
+    assert (d.agreement, d.inputs, d.top_1) == (0.5, 2, None)
+    assert difference("opq int8", y, z, Case("resnet-50", 0.9, 1, {"bits": 4}), np.array([0, 0])).top_1 == (0.5, 0.0)
+    assert difference("opq int8", y, z, Case("open-nsfw", 0.9, 1, {"bits": 4})).largest == pytest.approx(
+        1.0
+    )  # probabilities already
 
 
 def test_the_file_names_what_is_left_out():
     text = markdown([result({"OpenVINO float32": "not installed"})], 3, "noise", ["--deepsparse", "/somewhere/ds/bin/python"])
     assert "* Left out for ResNet-50: OpenVINO float32 (not installed)." in text
     assert "## 90 % zeros, batch 1" in text
-    assert "1 of 2 |" in text
+    assert "1 of 2 | - |" in text
     assert "somewhere" not in text
