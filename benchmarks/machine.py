@@ -28,7 +28,7 @@ def cpu_name() -> str:
 
 def best_isa() -> str:
     """The instruction set that the core uses here."""
-    return os.environ.get("OPQ_ISA") or _core.supported_isas()[0]
+    return _core.instruction_set()
 
 
 def without_avx512() -> bool:

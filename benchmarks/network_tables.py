@@ -40,7 +40,7 @@ Compare inside a table only.
   "weights": as held in memory to run.
 * Differences are of outputs from the same network in float32 on the same engine: error is sqrt(sum (y - z)^2 / sum z^2), KL in
   nats, the largest difference of a probability, how often the most probable class is the same, and how often it is the
-  right one, in integers and in float32. The photographs are of ImageNet's training set: before against after, no more."""
+  right one, in integers and in float32, where photographs have labels: before against after, no claim of accuracy."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,6 +21,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import zlib
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -96,7 +97,7 @@ def prepared(deepsparse: str | None) -> dict[str, str]:
 
 
 def patched_copy(python: str, package: str) -> Path | None:
-    """The folder of a copy that asks hidden_cpuid.c, made once for each version; None if it is not installed."""
+    """The folder of a copy that asks hidden_cpuid.c, made once for each version of either; None if it is not installed."""
     listed = subprocess.run([python, "-c", _LIST, package], capture_output=True, text=True, check=False)
     if listed.returncode != 0:
         raise RuntimeError(f"{python} does not run: {''.join(listed.stderr.strip().splitlines()[-1:])}")
@@ -104,6 +105,8 @@ def patched_copy(python: str, package: str) -> Path | None:
     if found is None:
         return None
     name, source, files = found
+    patcher = Path(__file__).with_name("hidden_cpuid.py").read_bytes()
+    name += f"-{zlib.crc32(patcher):08x}"
     target = _FOLDER / name
     if target.exists():
         return target

@@ -119,3 +119,14 @@ def test_the_channel_axis_may_be_any(axis, rounding):
     if rounding == "nearest":  # the groups of rate-aware codes lie elsewhere
         np.testing.assert_array_equal(np.moveaxis(found.codes, axis, 0), codes.codes)
     assert relative_error(w, found) == pytest.approx(relative_error(first, codes), rel=0.02)
+
+
+def test_a_code_of_minus_128_multiplies_in_every_kernel():
+    """No file holds it, but arrays of int8 do: sparse columns number their rows beside it."""
+    rng = np.random.default_rng(0)
+    codes = np.where(rng.random((1024, 4200)) < 0.01, rng.integers(-128, 128, (1024, 4200)), 0).astype(np.int8)
+    codes[700, 3] = -128
+    x = rng.normal(size=(4200, 1)).astype(np.float32)
+    for weights in (codes, codes[:40]):
+        y = opq.QuantizedTensor(weights, 1.0, 127).matmul(x)
+        np.testing.assert_allclose(y, weights.astype(np.float64) @ x, rtol=1e-5, atol=1e-2)

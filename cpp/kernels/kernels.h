@@ -194,7 +194,7 @@ struct Kernels {
                      int chunk, int16_t* panel);
   // sums[m][kByteTile] (+)= codes * panel for rows [0, rows); overwritten with `first`. With `output`, the last block:
   // the sums are finished, and not kept.
-  // For the first `pixels` of the tile.
+  // For the first `pixels` of the tile; other sums stay as they are or become anything.
   void (*byte_block)(const PairBlock&, int rows, const uint8_t* panel, int pixels, int32_t* sums, bool first,
                      const ByteOutput* output);
   void (*word_block)(const PairBlock&, int rows, const int16_t* panel, int pixels, double* sums, bool first,

@@ -177,7 +177,7 @@ inline void add_large_quads(Seq<V...>, const LargeQuad* large, int count, const 
   (sum[V].store(sums + Q::kPixels * V), ...);
 }
 
-// Vectors without a pixel that counts are left out: their sums are 0.
+// Vectors without a pixel that counts are left out: their sums are 0, or those of large quads alone.
 // With `out`, the last block, the rows are finished, and their sums not kept.
 template <class S, class Q>
 void quad_block(const QuadBlock& block, int rows, const uint8_t* panel, int pixels, int32_t* sums, bool first,

@@ -87,7 +87,7 @@ inline void word_rows(Seq<V...>, const PairBlock& block, int rows, X x, double* 
     }
     if constexpr (finishes) {
       if (!in_registers) {
-        for (int p = 0; p < kByteTile; ++p) floats[p] = static_cast<float>(sums[p]);
+        for (int p = 0; p < S::kPixels * int{sizeof...(V)}; ++p) floats[p] = static_cast<float>(sums[p]);
       }
       done(floats, m);
     }

@@ -290,7 +290,8 @@ class IntegerConvLayer final : public IntegerLayer {
       const int64_t m = task.group * rows_ + row;
       const auto offset = static_cast<std::size_t>(offset_of(job, task, m));
       alignas(64) float floats[kByteTile] = {};
-      to_floats(sums, grid, code_sums()[static_cast<std::size_t>(m)], floats, kByteTile, job.kernels);
+      const int extent = task.tile.extent(job.row_stride);  // the sums behind it are whatever they were
+      to_floats(sums, grid, code_sums()[static_cast<std::size_t>(m)], floats, extent, job.kernels);
       const int length = task.tile.pixels / task.tile.runs;
       for (int i = 1; i < task.tile.runs; ++i) {
         std::copy_n(floats + i * job.row_stride, length, floats + i * length);  // to a lower place

@@ -108,8 +108,8 @@ std::vector<KernelOption> linear_options(const LayerFacts& f) {
     return {kind, lines * (lines > kCacheLines ? kLinearCosts.distant_line : kLinearCosts.line)};
   };
   std::vector<KernelOption> options;
-  if (f.has_codes) {
-    const double columns = depth * blocks(f.rows, SparseColumns::rows_of_blocks(f.largest_code)),
+  if (f.has_codes && SparseColumns::can_hold(f.depth)) {
+    const double columns = depth * blocks(f.rows, SparseColumns::rows_of_blocks(f.rows, f.largest_code)),
                  nonzeros = static_cast<double>(f.nonzeros);
     options.push_back({KernelKind::kSparse, kLinearCosts.nonzero * nonzeros + kLinearCosts.column * columns});
   }

@@ -1,6 +1,7 @@
 #include "runtime/quad_split.h"
 
 #include <algorithm>
+#include <iterator>
 #include <numeric>
 
 namespace opq {
@@ -35,12 +36,11 @@ QuadSplit split_at(const WeightStatistics& statistics, const Turn& turn) {
 
 QuadSplit split_quads(const WeightStatistics& statistics, bool has_dot_products) {
   if (has_dot_products) return {.turn = 1, .most = 128, .large = 0, .work = quads_of(statistics)};
-  QuadSplit best = split_at(statistics, kTurns[0]);
-  for (const Turn& turn : kTurns) {
-    const QuadSplit split = split_at(statistics, turn);
-    if (split.work < best.work) best = split;
-  }
-  return best;
+  QuadSplit splits[std::size(kTurns)];
+  std::transform(std::begin(kTurns), std::end(kTurns), splits,
+                 [&](const Turn& turn) { return split_at(statistics, turn); });
+  return *std::min_element(std::begin(splits), std::end(splits),
+                           [](const QuadSplit& a, const QuadSplit& b) { return a.work < b.work; });
 }
 
 }  // namespace opq

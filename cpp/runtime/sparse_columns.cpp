@@ -6,12 +6,13 @@ SparseColumns::SparseColumns(const Weights& weights)
     : rows_(weights.rows),
       depth_(weights.depth),
       bits_(bits_of(weights.statistics->largest_code)),
-      block_rows_(rows_of_blocks(weights.statistics->largest_code)),
+      block_rows_(rows_of_blocks(rows_, weights.statistics->largest_code)),
       begin_(static_cast<std::size_t>(blocks() * (depth_ + 1))),
       entries_(static_cast<std::size_t>(weights.statistics->nonzeros)) {
   const std::vector<uint16_t>& counted = weights.statistics->column_nonzeros;
   const int zero = 1 << (bits_ - 1);
   std::vector<uint32_t> next(static_cast<std::size_t>(depth_));  // by column: where its next entry goes
+  start_.reserve(static_cast<std::size_t>(blocks()));
   std::size_t start = 0;
   for (int64_t block = 0; block < blocks(); ++block) {
     start_.push_back(start);
@@ -38,10 +39,11 @@ SparseColumns::SparseColumns(const Weights& weights)
 }
 
 int64_t SparseColumns::most_bytes(const Weights& weights) {
-  const int64_t blocks = blocks_of(weights.rows, rows_of_blocks(weights.statistics->largest_code));
-  return blocks * (weights.depth + 1) * static_cast<int64_t>(sizeof(uint32_t)) +
+  const int64_t block_rows = rows_of_blocks(weights.rows, weights.statistics->largest_code);
+  const int64_t blocks = (weights.rows + block_rows - 1) / block_rows;
+  return (blocks * (weights.depth + 1) + weights.depth) * static_cast<int64_t>(sizeof(uint32_t)) +
          weights.statistics->nonzeros * static_cast<int64_t>(sizeof(uint16_t)) +
-         blocks * static_cast<int64_t>(sizeof(std::size_t)) + weights.depth * static_cast<int64_t>(sizeof(uint32_t));
+         blocks * static_cast<int64_t>(sizeof(std::size_t));
 }
 
 }  // namespace opq

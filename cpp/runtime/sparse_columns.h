@@ -1,5 +1,5 @@
 // Sparse columns of codes, block by block of rows (kernels.h): a block has as many rows as 16 bits can number beside a
-// code, 1024 at the most, so that there are some for several threads.
+// code, and a quarter of the layer's at the most, so that there are some for several threads.
 //
 //   begin    [block][k]: where column k starts, from the block's own start on; then where the last one ends
 //   entries  [block][k], by ascending row
@@ -16,20 +16,26 @@ class SparseColumns {
  public:
   static constexpr int64_t kMostRows = 1024;
 
-  // Of codes up to `largest` in absolute value.
+  // Of a code, for codes up to `largest` in absolute value. -128 has room in 8 bits, too.
   static int bits_of(int largest) {
     int bits = 4;
-    while (largest >= 1 << (bits - 1)) ++bits;
+    while (bits < 8 && largest >= 1 << (bits - 1)) ++bits;
     return bits;
   }
-  // Rows of a block.
-  static int64_t rows_of_blocks(int largest) { return std::min(kMostRows, int64_t{1} << (16 - bits_of(largest))); }
+  // Rows of a block: a multiple of kCountedRows, whose nonzeros are known by column.
+  static int64_t rows_of_blocks(int64_t rows, int largest) {
+    const int64_t quarter = (rows / 4 + kCountedRows - 1) / kCountedRows * kCountedRows;
+    return std::clamp(quarter, kCountedRows, std::min(kMostRows, int64_t{1} << (16 - bits_of(largest))));
+  }
+
+  // Whether 32 bits number the entries of a block of so many columns.
+  static bool can_hold(int64_t depth) { return depth < (int64_t{1} << 32) / kMostRows; }
 
   explicit SparseColumns(const Weights& weights);
 
   int64_t rows() const { return rows_; }
   int64_t depth() const { return depth_; }
-  int64_t blocks() const { return blocks_of(rows_, block_rows_); }
+  int64_t blocks() const { return (rows_ + block_rows_ - 1) / block_rows_; }
   int64_t first_row(int64_t block) const { return block * block_rows_; }
   int64_t rows_of(int64_t block) const { return std::min(block_rows_, rows_ - first_row(block)); }
   int64_t nonzeros() const { return static_cast<int64_t>(entries_.size()); }
@@ -44,7 +50,7 @@ class SparseColumns {
   static int64_t most_bytes(const Weights& weights);
 
  private:
-  static int64_t blocks_of(int64_t rows, int64_t block_rows) { return (rows + block_rows - 1) / block_rows; }
+  static_assert(kCountedRows <= 1 << (16 - 8), "the rows of the smallest blocks are counted together");
 
   int64_t rows_, depth_;
   int bits_;
