@@ -72,10 +72,14 @@ void Plan::place_values(const Network& network, bool keep_all) {
     const int tensor = graph.values[v].tensor;
     if (tensor >= 0 && network.constant(tensor) != nullptr) places_[v] = {Place::kConstant, 0, tensor};
   }
+  // Kernels read values that are held in whole chunks: not into what lies behind, which another thread may be writing.
+  const auto placed_bytes = [&](int value) {
+    return align_up(bytes_of(value) + (held_[value] ? kIntegerSlack * element_bytes_[value] : 0));
+  };
   ArenaLayout arena;
   std::vector<std::vector<int>> dying(steps_.size());  // by step: the roots whose memory is free after it
   const auto place = [&](int value) {
-    places_[value] = {Place::kArena, arena.allocate(align_up(bytes_of(value))), 0};
+    places_[value] = {Place::kArena, arena.allocate(placed_bytes(value)), 0};
     if (last_use[value] < steps_.size()) dying[last_use[value]].push_back(value);
   };
   const auto place_given = [&](int value) {
@@ -114,11 +118,9 @@ void Plan::place_values(const Network& network, bool keep_all) {
     } else {
       place(output);
     }
-    for (const int root : dying[s]) arena.release(places_[root].offset, align_up(bytes_of(root)));
+    for (const int root : dying[s]) arena.release(places_[root].offset, placed_bytes(root));
   }
-  // Kernels read values that are held in whole chunks.
-  const bool is_held = network.precision() != Precision::kFloat32 && arena.size() > 0;
-  arena_bytes_ = arena.size() + (is_held ? kIntegerSlack * sizeof(int16_t) : 0);
+  arena_bytes_ = arena.size();
   for (std::size_t v = 0; v < places_.size(); ++v) places_[v] = places_[roots[v]];
 }
 
