@@ -17,7 +17,9 @@ _PACKAGES = ("numpy", "onnxruntime", "openvino", "MNN")
 
 _WITHOUT_AVX512 = """\
 * The engines were told that this processor has no AVX-512 and no VNNI (without_avx512.py). Its clock, caches and units are what
-  they are: a processor that truly lacks them may be slower or faster at the rest."""
+  they are: a processor that truly lacks them may be slower or faster at the rest.
+* Without VNNI, ONNX Runtime adds two products of bytes in 16 bits, which saturate with weights of 8 bits: its differences are
+  of that, too. Its documentation advises weights of 7 bits there."""
 
 _NOTES = """\
 Medians and, in brackets, the 90th percentiles, milliseconds per run. The engines of a table and a number of threads were loaded

@@ -100,9 +100,9 @@ inline void quad_rows_in_turns(Seq<V...> all, const int8_t* codes, int quads, in
     for (int row = 0; first && row < 4; ++row) (Q::zero().store(sums + row * kByteTile + Q::kPixels * V), ...);
   }
   for (int begin = 0; begin < quads; begin += turn) {
-    const auto first_of = [=](int row, int v) { return Short::of_quads(panel + 4 * Q::kPixels * v, codes + 4 * row); };
-    Short s0[] = {first_of(0, V)...}, s1[] = {first_of(1, V)...}, s2[] = {first_of(2, V)...},
-          s3[] = {first_of(3, V)...};
+    const auto begin_of = [=](int row, int v) { return Short::of_quads(panel + 4 * Q::kPixels * v, codes + 4 * row); };
+    Short s0[] = {begin_of(0, V)...}, s1[] = {begin_of(1, V)...}, s2[] = {begin_of(2, V)...},
+          s3[] = {begin_of(3, V)...};
     codes += 16, panel += 4 * kByteTile;
     const int count = quads - begin < turn ? quads - begin : turn;
     for (int i = 1; i < count; ++i, codes += 16, panel += 4 * kByteTile) add_quad(all, codes, panel, s0, s1, s2, s3);

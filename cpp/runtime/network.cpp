@@ -140,11 +140,12 @@ class Network::Loader {
     return last;
   }
 
+  // A Linear node, or a Conv that is one of its flattened input.
+  bool is_linear(std::size_t node) const { return network_.graph_.nodes[node].op == Op::kLinear || linear_[node]; }
+
   // True if none but Linear layers use it.
   bool is_matrix(std::size_t t) const {
-    return std::all_of(users_[t].begin(), users_[t].end(), [this](std::size_t node) {
-      return network_.graph_.nodes[node].op == Op::kLinear || linear_[node];
-    });
+    return std::all_of(users_[t].begin(), users_[t].end(), [this](std::size_t node) { return is_linear(node); });
   }
 
   using Codes = std::unique_ptr<int8_t[]>;
@@ -207,7 +208,9 @@ class Network::Loader {
     const Tensor& tensor = network_.tensors_[t];
     weights.rows = tensor.shape[0];
     weights.depth = tensor.elements / tensor.shape[0];
-    const WeightStatistics statistics = statistics_of(weights);
+    const bool with_columns =
+        std::any_of(users_[t].begin(), users_[t].end(), [this](std::size_t node) { return is_linear(node); });
+    const WeightStatistics statistics = statistics_of(weights, with_columns);
     weights.statistics = &statistics;
     packed_.clear();
     for (const std::size_t node : users_[t]) pack(node, tensor, weights);
@@ -216,7 +219,7 @@ class Network::Loader {
   void pack(std::size_t i, const Tensor& tensor, const Weights& weights) {
     const Node& node = network_.graph_.nodes[i];
     auto result = std::make_unique<NodeWeights>();
-    const bool conv = node.op == Op::kConv && !linear_[i];
+    const bool conv = !is_linear(i);
     const ConvGeometry geometry = conv ? geometry_of(node, tensor.shape) : ConvGeometry{};
     spend(node, 2 * weights.rows * static_cast<int64_t>(sizeof(float)));  // scale and bias
     // Nodes that use the same weight in the same way share the packed layer.

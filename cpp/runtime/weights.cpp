@@ -5,7 +5,7 @@
 
 namespace opq {
 
-WeightStatistics statistics_of(const Weights& weights) {
+WeightStatistics statistics_of(const Weights& weights, bool with_columns) {
   WeightStatistics statistics;
   if (!weights.has_codes()) {
     const int64_t n = weights.rows * weights.depth;
@@ -14,11 +14,13 @@ WeightStatistics statistics_of(const Weights& weights) {
   }
   statistics.code_sums.reserve(static_cast<std::size_t>(weights.rows));
   const int64_t counted = (weights.rows + kCountedRows - 1) / kCountedRows;
-  statistics.column_nonzeros.resize(static_cast<std::size_t>(counted * weights.depth));
+  if (with_columns) statistics.column_nonzeros.resize(static_cast<std::size_t>(counted * weights.depth));
   for (int64_t m = 0; m < weights.rows; ++m) {
     const int8_t* row = weights.codes_of(m, 1);
-    uint16_t* column_nonzeros = statistics.column_nonzeros.data() + m / kCountedRows * weights.depth;
-    for (int64_t k = 0; k < weights.depth; ++k) column_nonzeros[k] += row[k] != 0;
+    if (with_columns) {
+      uint16_t* column_nonzeros = statistics.column_nonzeros.data() + m / kCountedRows * weights.depth;
+      for (int64_t k = 0; k < weights.depth; ++k) column_nonzeros[k] += row[k] != 0;
+    }
     CodeSums sums;
     for (int64_t k = 0; k < weights.depth;) {
       int largest = 0;

@@ -21,7 +21,7 @@ struct WeightStatistics {
   int64_t nonzeros = 0;
   int largest_code = 0;                   // the largest absolute one; 0 without codes
   std::vector<CodeSums> code_sums;        // by row; empty without codes
-  std::vector<uint16_t> column_nonzeros;  // [row / kCountedRows][k]; empty without codes
+  std::vector<uint16_t> column_nonzeros;  // [row / kCountedRows][k], where they were asked for
   // By the largest absolute code in them: how many quads there are, four neighbouring codes of a row.
   std::array<int64_t, 129> quads = {};
 };
@@ -42,7 +42,8 @@ struct Weights {
   }
 };
 
-// Does not read `statistics`. Throws Error(kFormat) for codes that cannot be read.
-WeightStatistics statistics_of(const Weights& weights);
+// Does not read `statistics`. with_columns: for sparse columns, which Linear layers alone have. Throws Error(kFormat)
+// for codes that cannot be read.
+WeightStatistics statistics_of(const Weights& weights, bool with_columns);
 
 }  // namespace opq
