@@ -57,11 +57,14 @@ double work_of(const Node& node, const std::vector<Shape>& shapes) {
   }
 }
 
+constexpr int kThreads = 2;  // of the second run
+
 bool is_small(const Network& network, const Plan& plan) {
   double work = 0;
   for (const Shape& shape : plan.inputs()) work += elements(shape);
   for (const Node& node : network.graph().nodes) work += work_of(node, plan.shapes());
-  const double bytes = static_cast<double>(plan.arena_bytes()) + 4.0 * static_cast<double>(plan.scratch_floats());
+  const double bytes =
+      static_cast<double>(plan.arena_bytes()) + 4.0 * static_cast<double>(plan.scratch_floats(kThreads));
   return work <= kMaxWork && bytes <= kMaxBytes;
 }
 
@@ -107,8 +110,8 @@ bool same_bits(const OutputArray& a, const OutputArray& b) {
   });
 }
 
-// Free dimensions of the inputs get the size `size`.
-void run(const std::shared_ptr<const Network>& network, int64_t size) {
+// Free dimensions of the inputs get the size `size`. portable: the same network, loaded for the scalar kernels.
+void run(const std::shared_ptr<const Network>& network, const std::shared_ptr<const Network>& portable, int64_t size) {
   const bool keep_all = network->precision() == Precision::kFloat32;
   std::vector<Shape> shapes;
   for (const Port& port : network->graph().inputs) {
@@ -116,7 +119,7 @@ void run(const std::shared_ptr<const Network>& network, int64_t size) {
     std::replace(shapes.back().begin(), shapes.back().end(), int64_t{-1}, size);
   }
   try {
-    if (!is_small(*network, Plan(*network, shapes, keep_all, /*threads=*/2))) return;
+    if (!is_small(*network, Plan(*network, shapes, keep_all))) return;
   } catch (const Error&) {  // such inputs do not fit
     return;
   }
@@ -125,9 +128,7 @@ void run(const std::shared_ptr<const Network>& network, int64_t size) {
   std::vector<std::string> outputs;
   for (const Port& port : network->graph().outputs) outputs.push_back(network->graph().values[port.value].name);
   const std::vector<OutputArray> first = Session(network, 1, false).run(inputs.arrays, outputs);
-  setenv("OPQ_ISA", "scalar", 1);
-  const std::vector<OutputArray> second = Session(network, 2, keep_all).run(inputs.arrays, outputs);
-  unsetenv("OPQ_ISA");
+  const std::vector<OutputArray> second = Session(portable, kThreads, keep_all).run(inputs.arrays, outputs);
   for (std::size_t i = 0; i < first.size(); ++i) {
     if (!same_bits(first[i], second[i])) std::abort();
   }
@@ -151,7 +152,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, std::size_t size) {
       return 0;
     }
     if (!network->has_graph()) return 0;
-    for (const int64_t free_size : {1, 2, 9}) run(network, free_size);
+    setenv("OPQ_ISA", "scalar", 1);  // which a network is loaded for, and then runs on
+    const auto portable = std::make_shared<const Network>(Bytes{data, size}, Parallel{}, precision);
+    unsetenv("OPQ_ISA");
+    for (const int64_t free_size : {1, 2, 9}) run(network, portable, free_size);
   }
   return 0;
 }

@@ -72,13 +72,14 @@ constexpr ConvCosts conv_costs(const LayerFacts& facts) {
 //   dense   line * depth * (blocks of 64 rows)
 //   4-bit   line * depth * (blocks of 128 rows)
 // A line is one of the cache, 64 bytes of codes. A column of nonzeros costs branches that cannot be foreseen, so that
-// the weights hardly matter to it. Lines that are too many to stay in the cache from run to run are read from memory,
-// as fast as the rest of the network leaves them: 2.5 to 6.6, measured.
+// the weights hardly matter to it. Lines or nonzeros that are too many to stay in the cache from run to run are read
+// from memory, as fast as the rest of the network leaves them: 2.5 to 6.6 a line, measured.
 struct LinearCosts {
-  double nonzero, column, line, distant_line;
+  double nonzero, distant_nonzero, column, line, distant_line;
 };
 
-constexpr LinearCosts kLinearCosts = {.nonzero = 0.33, .column = 8.0, .line = 2.0, .distant_line = 4.5};
+constexpr LinearCosts kLinearCosts = {
+    .nonzero = 0.33, .distant_nonzero = 0.40, .column = 2.0, .line = 2.0, .distant_line = 4.5};
 constexpr double kCacheLines = 1 << 16;  // 4 MiB of a layer
 
 constexpr int64_t kLineBytes = 64;
@@ -111,7 +112,9 @@ std::vector<KernelOption> linear_options(const LayerFacts& f) {
   if (f.has_codes && SparseColumns::can_hold(f.depth)) {
     const double columns = depth * blocks(f.rows, SparseColumns::rows_of_blocks(f.rows, f.largest_code)),
                  nonzeros = static_cast<double>(f.nonzeros);
-    options.push_back({KernelKind::kSparse, kLinearCosts.nonzero * nonzeros + kLinearCosts.column * columns});
+    const bool is_distant = nonzeros * sizeof(uint16_t) > kCacheLines * kLineBytes;
+    const double nonzero = is_distant ? kLinearCosts.distant_nonzero : kLinearCosts.nonzero;
+    options.push_back({KernelKind::kSparse, nonzero * nonzeros + kLinearCosts.column * columns});
   }
   const double lines_of_column = f.has_codes ? 1.0 : sizeof(float);
   options.push_back(by_lines(KernelKind::kDense, lines_of_column * depth * blocks(f.rows, kLineBytes)));
