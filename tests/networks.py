@@ -147,3 +147,34 @@ def random_networks(draw):
         outputs.append(ValueInfo("logits", "float32", (None, tensors["fc.weight"].shape[0])))
     graph = Graph((ValueInfo("x", "float32", ("N", *x.shape[1:])),), tuple(outputs), tuple(nodes))
     return CompressedModel(graph, tensors, {}), x
+
+
+@st.composite
+def depthwise_networks(draw):
+    """(CompressedModel, input): one depthwise convolution of any geometry, the usual ones more often."""
+    steps = st.tuples(st.integers(1, 3), st.integers(1, 3))
+    kernel = draw(st.sampled_from([(3, 3), (3, 3), (5, 5), (2, 4), (1, 3), (3, 1), (4, 7)]))
+    strides = draw(st.one_of(st.sampled_from([(1, 1), (2, 2)]), steps))
+    dilations = draw(st.sampled_from([(1, 1), (1, 1), (1, 2), (2, 1), (3, 3)]))
+    pads = draw(st.tuples(*[st.integers(0, 3)] * 4))
+    channels, multiplier = draw(st.tuples(st.integers(1, 40), st.integers(1, 2)))
+    spans = [d * (k - 1) + 1 for d, k in zip(dilations, kernel, strict=True)]
+    least = [max(1, span - sum(pads[axis::2])) for axis, span in enumerate(spans)]
+    size = draw(st.tuples(*(st.integers(a, a + most) for a, most in zip(least, (30, 150), strict=True))))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    rows = channels * multiplier
+    levels = draw(st.sampled_from([7, 127]))  # of 127: several segments, or passes, in a row
+    tensors = {
+        "c.weight": quantized(rng, (rows, 1, *kernel), levels, 0.2),
+        "c.bias": rng.normal(size=rows).astype(np.float32),
+    }
+    geometry = {"strides": strides, "pads": pads, "dilations": dilations, "group": channels}
+    nodes = [conv("c", "x", "a", "", "c.bias", **geometry), Node("Relu", "relu", ("a",), ("y",))]
+    if draw(st.booleans()) and multiplier == 1:  # the input of the same shape is added, where it has it
+        outputs = [(n + sum(pads[axis::2]) - spans[axis]) // strides[axis] + 1 for axis, n in enumerate(size)]
+        if tuple(outputs) == size:
+            nodes[1:1] = [Node("Add", "add", ("a", "x"), ("b",))]
+            nodes[2] = Node("Relu", "relu", ("b",), ("y",))
+    inputs, outputs = ValueInfo("x", "float32", ("N", channels, *size)), ValueInfo("y", "float32", (None,) * 4)
+    x = rng.normal(size=(2, channels, *size)).astype(np.float32)
+    return CompressedModel(Graph((inputs,), (outputs,), tuple(nodes)), tensors), x

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from networks import quantized, random_networks, small_network
+from networks import depthwise_networks, quantized, random_networks, small_network
 
 import opq
 from opq import _core
@@ -51,6 +51,21 @@ def test_random_networks_keep_the_bounds(isa, network, threads):
         del os.environ["OPQ_ISA"]
     assert result.same_bits
     assert [node for node in result.nodes if not node.passed] == []
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@given(network=depthwise_networks(), threads=st.sampled_from([1, 3]))
+def test_depthwise_layers_keep_the_bounds(isa, network, threads):
+    model, x = network
+    os.environ["OPQ_ISA"] = isa
+    try:
+        result = verify(model, {"x": x}, threads)
+    finally:
+        del os.environ["OPQ_ISA"]
+    assert result.same_bits
+    assert [node for node in result.nodes if not node.passed] == []
+    for a, b in zip(run(model, x, threads, isa), run(model, x, 1, "scalar"), strict=True):
+        assert a.tobytes() == b.tobytes()
 
 
 @given(network=random_networks())

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from networks import conv, quantized, random_networks
+from networks import conv, depthwise_networks, quantized, random_networks
 
 import opq
 from opq import _core
@@ -19,6 +19,7 @@ from opq.reference.integer.quantized import range_of
 from opq.reference.ranges_section import Range, rounded_range
 
 PRECISIONS = st.sampled_from(["int8", "int16"])
+ISAS = st.sampled_from(_core.supported_isas())
 
 
 def reference(model, precision, x):
@@ -137,34 +138,10 @@ def test_layers_of_real_shapes(precision, held, channels, rows, kernel, levels, 
         assert_same_bits(core(model, precision, x, threads), expected)
 
 
-@st.composite
-def depthwise_layers(draw):
-    """(model, input): one depthwise convolution of any geometry; the output is held or float32."""
-    small = st.integers(1, 3)
-    kernel = draw(st.sampled_from([(3, 3), (3, 3), (5, 5), (2, 4), (1, 3), (3, 1), (4, 7)]))
-    strides, dilations = draw(st.tuples(small, small)), draw(st.tuples(small, st.sampled_from([1, 1, 2])))
-    pads = draw(st.tuples(*[st.integers(0, 3)] * 4))
-    channels, multiplier = draw(st.tuples(st.integers(1, 40), st.integers(1, 2)))
-    spans = [d * (k - 1) + 1 for d, k in zip(dilations, kernel, strict=True)]
-    size = draw(st.tuples(*(st.integers(span, span + most) for span, most in zip(spans, (30, 150), strict=True))))
-    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    rows = channels * multiplier
-    levels = draw(st.sampled_from([7, 127]))  # of 127: several segments, or passes, in a row
-    tensors = {
-        "c.weight": quantized(rng, (rows, 1, *kernel), levels, 0.2),
-        "c.bias": rng.normal(size=rows).astype(np.float32),
-    }
-    geometry = {"strides": strides, "pads": pads, "dilations": dilations, "group": channels}
-    nodes = [conv("c", "x", "a", "", "c.bias", **geometry), Node("Relu", "relu", ("a",), ("y",))]
-    graph = Graph((ValueInfo("x", "float32", ("N", channels, *size)),), (ValueInfo("y", "float32", (None,) * 4),), tuple(nodes))
-    x = rng.normal(size=(2, channels, *size)).astype(np.float32)
-    names = draw(st.sampled_from([["x", "y"], ["x", "y"], ["x"], []]))
-    return with_ranges(opq.CompressedModel(graph, tensors), x, names), x
-
-
-@given(depthwise_layers(), PRECISIONS, st.sampled_from(_core.supported_isas()), st.sampled_from([1, 3]))
-def test_depthwise_layers(drawn, precision, isa, threads):
+@given(depthwise_networks(), st.sampled_from([["x", "y"], ["x", "y"], ["x"], []]), PRECISIONS, ISAS, st.sampled_from([1, 3]))
+def test_depthwise_layers(drawn, held, precision, isa, threads):
     model, x = drawn
+    model = with_ranges(model, x, held)
     assert_same_bits(core_on(isa, model, precision, x, threads), reference(model, precision, x))
 
 
@@ -213,7 +190,7 @@ def test_max_pool_with_a_phase_of_padding_alone(isa, held):
     assert_same_bits(core_on(isa, model, "int8", x), reference(model, "int8", x))
 
 
-@given(max_pools(), PRECISIONS, st.sampled_from(_core.supported_isas()), st.sampled_from([1, 3]))
+@given(max_pools(), PRECISIONS, ISAS, st.sampled_from([1, 3]))
 def test_max_pools(drawn, precision, isa, threads):
     model, x = drawn
     assert_same_bits(core_on(isa, model, precision, x, threads), reference(model, precision, x))

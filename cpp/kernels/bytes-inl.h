@@ -104,7 +104,7 @@ template <class S, int... V>
 [[gnu::always_inline]] inline void finish_bytes_to(Seq<V...>, const S (&sum)[sizeof...(V)], const ByteOutput& out,
                                                    int m, const uint8_t* residual, uint8_t* y, int n) {
   const ByteFinish<S> finish(out, m);
-  const auto finish_at = [&](S v, int at) {
+  const auto finish_at = [&](S v, int at) __attribute__((always_inline)) {
     finish.store(finish(v, residual ? residual + at : nullptr), y + at, n - at);
   };
   ((S::kPixels * V < n ? finish_at(sum[V], S::kPixels * V) : void()), ...);
@@ -126,9 +126,9 @@ template <class S, int... V>
   for (int i = 0; i < out.runs; ++i) copy_bytes<S>(apart + i * out.step, y + i * out.length, out.length);
 }
 
-// Row m of the output, of sums in memory.
+// Row m of the output, of sums in memory. Not inlined: what it needs would take registers from the sums of byte_rows.
 template <class S, int... V>
-inline void finish_sums(Seq<V...> all, const int32_t* sums, const ByteOutput& out, int m) {
+[[gnu::noinline]] void finish_sums(Seq<V...> all, const int32_t* sums, const ByteOutput& out, int m) {
   const S sum[sizeof...(V)] = {S::load(sums + S::kPixels * V, out.rules[m].shift)...};
   finish_byte_row(all, sum, out, m);
 }

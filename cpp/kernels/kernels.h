@@ -152,6 +152,14 @@ struct WordOutput {
   int runs = 1, length = 0, step = 0;
 };
 
+// The input of one channel of a depthwise convolution. Output row 0 begins pad_top rows above it, output column 0
+// pad_left columns before it. stride: 1 or 2, in both directions.
+struct DepthwiseImage {
+  const float* x;  // [height][width]
+  std::ptrdiff_t height, width, pad_top, pad_left;
+  int stride;
+};
+
 // One channel of a depthwise convolution of bytes, with stride 1 or 2 along the rows (windows-inl.h): of pixel p, in a
 // plane whose rows lie one behind the other, tap (ky, kx) is x[rows[ky] + stride * p + kx]. x may be read up to 191
 // elements further.
@@ -269,6 +277,9 @@ struct Kernels {
   void (*depthwise_plane)(const float* x, const std::ptrdiff_t* offsets, const float* weights, std::ptrdiff_t taps,
                           std::ptrdiff_t row_stride, float scale, float bias, const float* residual, const Activation&,
                           float* y, std::ptrdiff_t height, std::ptrdiff_t width);
+  // Likewise with 3 x 3 taps, from an image that is not padded; nothing outside of it is read.
+  void (*depthwise_3x3)(const DepthwiseImage&, const float* weights, float scale, float bias, const float* residual,
+                        const Activation&, float* y, std::ptrdiff_t height, std::ptrdiff_t width);
 
   // Elementwise functions, pooling, reductions.
   void (*unary)(Unary, const float* x, float* y, std::size_t n, float a, float b);  // a, b: alpha, beta or min, max

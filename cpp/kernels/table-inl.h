@@ -8,6 +8,7 @@
 #include "kernels/columns-integer-inl.h"
 #include "kernels/dense-inl.h"
 #include "kernels/depthwise-inl.h"
+#include "kernels/depthwise3x3-inl.h"
 #include "kernels/elementwise-inl.h"
 #include "kernels/finish-inl.h"
 #include "kernels/integer-panel-inl.h"
@@ -67,6 +68,7 @@ constexpr Kernels make_kernels(const char* name) {
       .columns_sparse = columns_sparse<V>,
       .finish_columns = finish_columns<V>,
       .depthwise_plane = depthwise_plane<V>,
+      .depthwise_3x3 = depthwise_3x3<V>,
       .unary = unary<V>,
       .binary = binary<V>,
       .add_activate = add_activate<V>,

@@ -18,10 +18,11 @@ inline F32 copy_sign(F32 magnitude, F32 sign) {
   return {_mm256_or_ps(_mm256_andnot_ps(sign_bit, magnitude.raw), _mm256_and_ps(sign_bit, sign.raw))};
 }
 
-inline F32 even_lanes(F32 a, F32 b) {
-  const __m256 halves = _mm256_shuffle_ps(a.raw, b.raw, 0x88);  // a0 a2 b0 b2 | a4 a6 b4 b6
+inline F32 ordered_halves(__m256 halves) {  // a a b b | a a b b
   return {_mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(halves), 0xd8))};
 }
+inline F32 even_lanes(F32 a, F32 b) { return ordered_halves(_mm256_shuffle_ps(a.raw, b.raw, 0x88)); }
+inline F32 odd_lanes(F32 a, F32 b) { return ordered_halves(_mm256_shuffle_ps(a.raw, b.raw, 0xdd)); }
 
 struct Mask {
   __m256 raw;

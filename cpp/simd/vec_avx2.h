@@ -22,9 +22,10 @@ struct F32 {
   static F32 zero() { return {_mm256_setzero_ps()}; }
   static F32 set(float x) { return {_mm256_set1_ps(x)}; }
   static F32 load(const float* p) { return {_mm256_loadu_ps(p)}; }
-  static F32 load_n(const float* p, int n) {
-    return {_mm256_maskload_ps(p, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(kLaneMask + kLanes - n)))};
-  }
+  static F32 load_n(const float* p, int n) { return load(p, first(n)); }
+  using Lanes = __m256i;
+  static Lanes lanes(int from, int to) { return _mm256_andnot_si256(first(from), first(to)); }
+  static F32 load(const float* p, Lanes of) { return {_mm256_maskload_ps(p, of)}; }
   static F32 load_i8(const int8_t* p) {
     const __m128i codes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p));
     return {_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(codes))};
@@ -60,8 +61,11 @@ struct F32 {
 
  private:
   __m128i to_words() const {
-    const __m256i lanes = _mm256_cvtps_epi32(raw);
-    return _mm_packs_epi32(_mm256_castsi256_si128(lanes), _mm256_extracti128_si256(lanes, 1));
+    const __m256i words = _mm256_cvtps_epi32(raw);
+    return _mm_packs_epi32(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
+  }
+  static Lanes first(int n) {
+    return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(kLaneMask + kLanes - n));
   }
 };
 

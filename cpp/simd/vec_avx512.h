@@ -24,7 +24,10 @@ struct F32 {
   static F32 zero() { return {_mm256_setzero_ps()}; }
   static F32 set(float x) { return {_mm256_set1_ps(x)}; }
   static F32 load(const float* p) { return {_mm256_loadu_ps(p)}; }
-  static F32 load_n(const float* p, int n) { return {_mm256_maskz_loadu_ps(first(n), p)}; }
+  static F32 load_n(const float* p, int n) { return load(p, first(n)); }
+  using Lanes = __mmask8;
+  static Lanes lanes(int from, int to) { return static_cast<Lanes>(first(to) & ~first(from)); }
+  static F32 load(const float* p, Lanes of) { return {_mm256_maskz_loadu_ps(of, p)}; }
   static F32 load_i8(const int8_t* p) {
     const __m128i codes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p));
     return {_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(codes))};
@@ -45,10 +48,10 @@ struct F32 {
 
  private:
   __m128i to_words() const {
-    const __m256i lanes = _mm256_cvtps_epi32(raw);
-    return _mm_packs_epi32(_mm256_castsi256_si128(lanes), _mm256_extracti128_si256(lanes, 1));
+    const __m256i words = _mm256_cvtps_epi32(raw);
+    return _mm_packs_epi32(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
   }
-  static __mmask8 first(int n) { return static_cast<__mmask8>((1 << n) - 1); }  // the first n lanes
+  static Lanes first(int n) { return static_cast<Lanes>((1 << n) - 1); }  // the first n lanes
 };
 
 #include "simd/vec_256-inl.h"

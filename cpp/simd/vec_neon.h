@@ -23,6 +23,15 @@ struct F32 {
     for (int i = 0; i < n; ++i) lanes[i] = p[i];
     return load(lanes);
   }
+  struct Lanes {
+    int from, to;
+  };
+  static Lanes lanes(int from, int to) { return {from, to}; }
+  static F32 load(const float* p, Lanes of) {
+    float lanes[kLanes] = {};
+    for (int i = of.from; i < of.to; ++i) lanes[i] = p[i];
+    return load(lanes);
+  }
   static F32 load_i8(const int8_t* p) {
     const int16x8_t codes = vmovl_s8(vld1_s8(p));
     return {vcvtq_f32_s32(vmovl_s16(vget_low_s16(codes))), vcvtq_f32_s32(vmovl_s16(vget_high_s16(codes)))};
@@ -96,6 +105,7 @@ inline F32 copy_sign(F32 magnitude, F32 sign) {
 }
 
 inline F32 even_lanes(F32 a, F32 b) { return {vuzp1q_f32(a.low, a.high), vuzp1q_f32(b.low, b.high)}; }
+inline F32 odd_lanes(F32 a, F32 b) { return {vuzp2q_f32(a.low, a.high), vuzp2q_f32(b.low, b.high)}; }
 
 inline float32x4_t pow2(float32x4_t n) {
   const uint32x4_t biased = vreinterpretq_u32_f32(vaddq_f32(n, vdupq_n_f32(8388735.0f)));

@@ -35,6 +35,14 @@ struct F32 {
   static F32 load_n(const float* p, int n) {
     return make([=](int i) { return i < n ? p[i] : 0.0f; });
   }
+  // Lanes [from, to), 0 <= from <= to <= 8, likewise. Masks are made once for many loads.
+  struct Lanes {
+    int from, to;
+  };
+  static Lanes lanes(int from, int to) { return {from, to}; }
+  static F32 load(const float* p, Lanes of) {
+    return make([=](int i) { return of.from <= i && i < of.to ? p[i] : 0.0f; });
+  }
   static F32 load_i8(const int8_t* p) {
     return make([=](int i) { return static_cast<float>(p[i]); });
   }
@@ -97,6 +105,10 @@ inline F32 copy_sign(F32 magnitude, F32 sign) {
 // a0 a2 a4 a6 b0 b2 b4 b6
 inline F32 even_lanes(F32 a, F32 b) {
   return F32::make([&](int i) { return i < 4 ? a.lane[2 * i] : b.lane[2 * i - 8]; });
+}
+// a1 a3 a5 a7 b1 b3 b5 b7
+inline F32 odd_lanes(F32 a, F32 b) {
+  return F32::make([&](int i) { return i < 4 ? a.lane[2 * i + 1] : b.lane[2 * i - 7]; });
 }
 
 struct Mask {
