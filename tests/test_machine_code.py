@@ -62,7 +62,7 @@ def straight_loops(isa, function):
     inside, code, found = False, [], []
     for line in listing.splitlines():
         if line.endswith(">:"):
-            inside, code = re.search(rf"<(void )?opq::{function}\b", line) is not None, []
+            inside, code = re.search(rf"<(void |auto )?opq::{function}\b", line) is not None, []
         instruction = re.fullmatch(r" *([0-9a-f]+):\t(\S+) *(.*)", line)
         if not inside or instruction is None:
             continue
@@ -115,6 +115,21 @@ def test_the_dense_loops_are_bound_by_the_multiply_adds(isa, expected):
         assert len(loop) <= fused + fused // 3 + 3 + 4 + codes
         vectors.append(fused // 3)
     assert sorted(vectors) == sorted(2 * expected)  # of floats, and of codes
+
+
+@pytest.mark.parametrize("isa", [isa for isa in SETS if isa in VECTOR_SETS])
+def test_the_depthwise_loops_read_a_row_once_and_write_nothing_but_the_output(isa):
+    """depthwise3x3-inl.h: nine multiply-adds and that of the scale, of three vectors or, with stride 2, of two rows of four."""
+    reads = set()
+    for loop in straight_loops(isa, "depthwise_3x3"):
+        if count(loop, "vfmadd") != 10:
+            continue
+        shuffles = count(loop, "vshufps")
+        assert shuffles in (0, 6)
+        assert len(stores(loop)) <= (3 if shuffles else 1)  # of 18 registers that stride 2 takes, some are not there
+        assert len(loop) <= (60 if shuffles else 32)
+        reads.add(shuffles)
+    assert reads == {0, 6}
 
 
 @pytest.mark.parametrize("isa", [isa for isa in SETS if isa.startswith("avx")])

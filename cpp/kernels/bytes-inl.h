@@ -9,8 +9,8 @@
 //
 //   segments  s0 s1 s2 ...        two bytes per row: how many
 //   counts    c c | c | c c c     one byte per segment: how many pairs
-//   places    k k k k | ...       two of 16 bits per pair, 8 k each
-//   codes     q q q q | ...       two of 8 bits per pair; a segment of an odd number ends in a code 0
+//   pairs     k k q q d | ...     five bytes per pair: 8 k of its first nonzero in 16 bits, both codes, and how much
+//                                 larger k is for the second; where a nonzero stands alone, the second code is 0
 //
 // A row of one segment never leaves the registers: it is finished to bytes from there (docs/integers.md has the rule).
 #pragma once
@@ -57,16 +57,15 @@ inline void copy_bytes(const uint8_t* x, uint8_t* y, int n) {
   for (int i = 0; i < n; ++i) y[i] = x[i];
 }
 
-// The pairs of one segment, from `place` and `code` on, which move behind them.
+// sum += some pairs, from `pair` on, which moves behind them.
 template <class S, class X, int... V>
-inline void add_segment(Seq<V...>, int pairs, const uint16_t*& place, const uint16_t*& code, X x,
-                        S (&sum)[sizeof...(V)]) {
-  for (int i = 0; i < pairs; ++i, ++code) {
-    uint32_t two;
-    __builtin_memcpy(&two, place, sizeof two);
-    place += 2;
-    const uint8_t *a = x(two & 0xffff), *b = x(two >> 16);
-    ((sum[V] = sum[V].add_products(a + S::kPixels * V, b + S::kPixels * V, *code)), ...);
+inline void add_segment(Seq<V...>, int pairs, const uint8_t*& pair, X x, S (&sum)[sizeof...(V)]) {
+  for (const uint8_t* end = pair + kPairBytes * pairs; pair != end; pair += kPairBytes) {
+    uint16_t place, codes;
+    __builtin_memcpy(&place, pair, sizeof place);
+    __builtin_memcpy(&codes, pair + 2, sizeof codes);
+    const auto *a = x(place), *b = x(place + uint32_t{kPlaceUnit} * pair[4]);
+    ((sum[V] = sum[V].add_products(a + S::kPixels * V, b + S::kPixels * V, codes)), ...);
   }
 }
 
@@ -136,14 +135,14 @@ template <class S, int... V>
 template <class S, class X, int... V>
 void byte_rows(Seq<V...> all, const PairBlock& block, int rows, X x, int32_t* sums, bool first, const ByteOutput* out) {
   const uint8_t* count = block.counts;
-  const uint16_t *place = block.places, *code = block.codes;
-  const int step = out && first ? 0 : kByteTile;  // sums that are finished at once need no memory of their own
-  for (int m = 0; m < rows; ++m, sums += step) {
+  const uint8_t* pair = block.pairs;
+  const int stride = out && first ? 0 : kByteTile;  // sums that are finished at once need no memory of their own
+  for (int m = 0; m < rows; ++m, sums += stride) {
     if (out && m + kPrefetchedRows < rows) prefetch_row<S>(*out, m + kPrefetchedRows);
     const int segments = block.segments[m];
     if (out && first && segments <= 1 && out->rules[m].shift == 0) {
       S sum[sizeof...(V)] = {(static_cast<void>(V), S::zero())...};
-      if (segments == 1) add_segment(all, *count++, place, code, x, sum);
+      if (segments == 1) add_segment(all, *count++, pair, x, sum);
       finish_byte_row(all, sum, *out, m);
       continue;
     }
@@ -152,7 +151,7 @@ void byte_rows(Seq<V...> all, const PairBlock& block, int rows, X x, int32_t* su
     }
     for (int s = 0; s < segments; ++s) {
       S sum[sizeof...(V)] = {(static_cast<void>(V), S::zero())...};
-      add_segment(all, *count++, place, code, x, sum);
+      add_segment(all, *count++, pair, x, sum);
       if (first && s == 0) {
         (sum[V].store(sums + S::kPixels * V), ...);
       } else {

@@ -109,12 +109,14 @@ struct Depthwise3x3 {
     };
     const std::ptrdiff_t inner = inner_rows(last, p);
     for (std::ptrdiff_t r = first; r < last; ++r) {
-      const float* x = image.x + (stride * r + 2 - image.pad_top) * image.width;
       float* to = y + r * width + p;
-      for (; stride * r + 1 >= image.pad_top && r < inner; ++r, x += stride * image.width, to += width) {
-        act(step(columns(x - image.width), columns(x))).store(to);
+      if (r < inner && stride * r + 1 >= image.pad_top) {
+        const float* x = image.x + (stride * r + 2 - image.pad_top) * image.width;
+        for (; r < inner; ++r, x += stride * image.width, to += width) {
+          act(step(columns(x - image.width), columns(x))).store(to);
+        }
+        if (r == last) break;
       }
-      if (r == last) break;
       const V done = step(row(stride * r + 1), row(stride * r + 2));
       store_finished(done, act, residual ? residual + (to - y) : nullptr, to, n);
     }

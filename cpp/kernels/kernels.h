@@ -75,6 +75,7 @@ inline constexpr int kHalfTile = 32;    // up to so many take pairs half of the 
 inline constexpr int kByteDepth = 512;  // rows of a panel of bytes: 32 KiB, the L1 cache
 inline constexpr int kWordDepth = 256;  // of words
 inline constexpr int kPlaceUnit = 8;    // places are stored as 8 k: half-finished addresses
+inline constexpr int kPairBytes = 5;    // of two nonzeros (bytes-inl.h)
 
 // A stretch of an integer panel's rows: from source row + src to panel row + dst. It is copied as one chunk of 16, 32
 // or 64 elements.
@@ -98,8 +99,7 @@ struct IntegerPlane {
 struct PairBlock {
   const uint16_t* segments;
   const uint8_t* counts;
-  const uint16_t* places;
-  const uint16_t* codes;
+  const uint8_t* pairs;
 };
 
 // Some output rows of codes, dense (quads-inl.h): of a row, codes + large. With dot products there are none that are

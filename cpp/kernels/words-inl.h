@@ -56,12 +56,12 @@ inline void finish_word_row(float* sums, const WordOutput& out, int m, const Act
 
 // done(sums, m) takes the finished sums of a row, as floats; without `finishes` they stay in `sums`.
 template <class S, bool finishes, class X, class Done, int... V>
-inline void word_rows(Seq<V...>, const PairBlock& block, int rows, X x, double* sums, bool first, const WordOutput* out,
-                      const Done& done) {
+inline void word_rows(Seq<V...> all, const PairBlock& block, int rows, X x, double* sums, bool first,
+                      const WordOutput* out, const Done& done) {
   const uint8_t* count = block.counts;
-  const uint16_t *place = block.places, *code = block.codes;
-  const int step = finishes && first ? 0 : kByteTile;
-  for (int m = 0; m < rows; ++m, sums += step) {
+  const uint8_t* pair = block.pairs;
+  const int stride = finishes && first ? 0 : kByteTile;
+  for (int m = 0; m < rows; ++m, sums += stride) {
     if (finishes && m + kPrefetchedRows < rows) prefetch_row<S>(*out, m + kPrefetchedRows);
     const int segments = block.segments[m];
     const bool in_registers = finishes && first && segments <= 1;
@@ -71,12 +71,7 @@ inline void word_rows(Seq<V...>, const PairBlock& block, int rows, X x, double* 
     alignas(64) float floats[kByteTile] = {};
     for (int s = 0; s < segments; ++s) {
       S sum[sizeof...(V)] = {(static_cast<void>(V), S::zero())...};
-      for (int pairs = *count++; pairs > 0; --pairs, ++code, place += 2) {
-        uint32_t two;
-        __builtin_memcpy(&two, place, sizeof two);
-        const int16_t *a = x(two & 0xffff), *b = x(two >> 16);
-        ((sum[V] = sum[V].add_products(a + S::kPixels * V, b + S::kPixels * V, *code)), ...);
-      }
+      add_segment(all, *count++, pair, x, sum);
       if (in_registers) {
         (sum[V].store(floats + S::kPixels * V), ...);
       } else if (first && s == 0) {

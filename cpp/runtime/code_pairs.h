@@ -19,10 +19,16 @@ class CodePairs {
 
   explicit CodePairs(Precision precision) : precision_(precision) {}
 
-  // Appends a row of `depth` codes, at the most kMostDepth. Returns its number of pairs.
-  int64_t add_row(const int8_t* codes, int64_t depth);
+  // Appends a row of `depth` codes, at the most kMostDepth.
+  void add_row(const int8_t* codes, int64_t depth);
   // To be called after the last row: gives back the memory that is not needed.
   void finish();
+  // The number of pairs, and of those in the first `rows` rows.
+  int64_t count() const { return static_cast<int64_t>(pairs_.size() / kPairBytes); }
+  int64_t count_before(int64_t rows) const {
+    const auto row = static_cast<std::size_t>(rows);
+    return row < begins_.size() ? int64_t{begins_[row].pair} : count();
+  }
   // Rows from `row` on, in the order in which they were added.
   PairBlock block(std::size_t row) const;
 
@@ -36,10 +42,10 @@ class CodePairs {
   };
 
   Precision precision_;
-  std::vector<uint16_t> segments_;        // by row
-  std::vector<Begin> begins_;             // by row
-  std::vector<uint8_t> counts_;           // by segment: pairs
-  std::vector<uint16_t> places_, codes_;  // by pair: two places 8 k; two codes of 8 bits
+  std::vector<uint16_t> segments_;  // by row
+  std::vector<Begin> begins_;       // by row
+  std::vector<uint8_t> counts_;     // by segment: pairs
+  std::vector<uint8_t> pairs_;      // kPairBytes each
 };
 
 }  // namespace opq

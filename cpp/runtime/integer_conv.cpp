@@ -37,14 +37,7 @@ class IntegerConvLayer final : public IntegerLayer {
         rows_(weights.rows / geometry.group),
         depth_(weights.depth),
         block_depth_(Codes::block_depth(geometry)),
-        codes_(std::move(codes)) {
-    for (int64_t group = 0; group < geometry.group; ++group) {
-      cost_sums_.push_back(0);
-      for (int64_t m = group * rows_; m < (group + 1) * rows_; ++m) {
-        cost_sums_.push_back(cost_sums_.back() + codes_.cost(m));
-      }
-    }
-  }
+        codes_(std::move(codes)) {}
 
   std::size_t scratch_bytes(const ConvShape& shape, int threads) const override {
     ScratchSize size;
@@ -93,9 +86,7 @@ class IntegerConvLayer final : public IntegerLayer {
     });
   }
 
-  std::size_t packed_bytes() const override {
-    return codes_.bytes() + code_sums().size() * sizeof(CodeSums) + cost_sums_.size() * sizeof(int64_t);
-  }
+  std::size_t packed_bytes() const override { return codes_.bytes() + code_sums().size() * sizeof(CodeSums); }
   const char* kernel_name() const override { return Codes::name(); }
 
  private:
@@ -190,12 +181,22 @@ class IntegerConvLayer final : public IntegerLayer {
   }
   static int64_t round_up(int64_t rows) { return (rows + Codes::kRows - 1) / Codes::kRows * Codes::kRows; }
 
+  // The first of the rows in a part of so many, as even as whole rows are.
   int64_t part_begin(int64_t group, int64_t part, int64_t parts) const {
-    const auto sums = cost_sums_.begin() + group * (rows_ + 1), end = sums + rows_;
     if (part == 0) return 0;
     if (part == parts) return rows_;
-    const double target = static_cast<double>(*end) * static_cast<double>(part) / static_cast<double>(parts);
-    return std::min(rows_, round_up(std::lower_bound(sums, end, static_cast<int64_t>(target)) - sums));
+    const double target =
+        static_cast<double>(codes_.cost(group, rows_)) * static_cast<double>(part) / static_cast<double>(parts);
+    int64_t first = 0, last = rows_;  // of the least number of rows that cost as much
+    while (first < last) {
+      const int64_t middle = (first + last) / 2;
+      if (static_cast<double>(codes_.cost(group, middle)) < target) {
+        first = middle + 1;
+      } else {
+        last = middle;
+      }
+    }
+    return std::min(rows_, round_up(first));
   }
 
   void run_task(const Job& job, const Task& task, std::byte* scratch) const {
@@ -310,7 +311,6 @@ class IntegerConvLayer final : public IntegerLayer {
   InputPlanes planes_;
   int64_t rows_, depth_, block_depth_;  // rows per group; k in all, in a block
   Codes codes_;
-  std::vector<int64_t> cost_sums_;  // [group][rows + 1]
 };
 
 }  // namespace
@@ -330,7 +330,7 @@ int64_t most_integer_conv_bytes(const Weights& weights, const ConvGeometry& geom
   const int64_t blocks = blocks_of(weights.depth, kWordDepth);  // the most
   return (kind == KernelKind::kDense ? QuadCodes::most_bytes(weights, geometry.group, has_dot_products)
                                      : CodePairs::most_bytes(weights.rows * blocks, weights.rows * weights.depth)) +
-         (2 * weights.rows + geometry.group) * static_cast<int64_t>(sizeof(int64_t));
+         weights.rows * static_cast<int64_t>(sizeof(CodeSums));
 }
 
 }  // namespace opq

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <numeric>
 #include <vector>
 
 #include "runtime/aligned_buffer.h"
@@ -48,24 +47,29 @@ class PairCodes {
   PairCodes(const Weights& weights, const ConvGeometry& geometry)
       : rows_(weights.rows / geometry.group),
         blocks_(blocks_of(weights.depth, block_depth(geometry))),
-        pairs_(sizeof(T) == 1 ? Precision::kInt8 : Precision::kInt16),
-        costs_(static_cast<std::size_t>(weights.rows), kIntegerRowCost) {
+        pairs_(sizeof(T) == 1 ? Precision::kInt8 : Precision::kInt16) {
     const int64_t depth = block_depth(geometry);
     for (int64_t group = 0; group < geometry.group; ++group) {
       for (int64_t block = 0; block < blocks_; ++block) {
         for (int64_t m = group * rows_; m < (group + 1) * rows_; ++m) {
           const int64_t first = block * depth;
-          costs_[static_cast<std::size_t>(m)] +=
-              pairs_.add_row(weights.codes + m * weights.depth + first, std::min(depth, weights.depth - first));
+          pairs_.add_row(weights.codes + m * weights.depth + first, std::min(depth, weights.depth - first));
         }
       }
     }
     pairs_.finish();
-    const auto pairs = static_cast<double>(std::accumulate(costs_.begin(), costs_.end(), int64_t{0}));
-    copies_per_k_ = kCopiesPerPair * pairs / static_cast<double>(geometry.group * weights.depth);
+    const auto cost = static_cast<double>(pairs_.count() + kIntegerRowCost * weights.rows);
+    copies_per_k_ = kCopiesPerPair * cost / static_cast<double>(geometry.group * weights.depth);
   }
 
-  int64_t cost(int64_t m) const { return costs_[static_cast<std::size_t>(m)]; }  // of an output row, in pairs
+  // Of the first rows of a group, in pairs.
+  int64_t cost(int64_t group, int64_t rows) const {
+    int64_t pairs = 0;
+    for (int64_t block = group * blocks_; block < (group + 1) * blocks_; ++block) {
+      pairs += pairs_.count_before(block * rows_ + rows) - pairs_.count_before(block * rows_);
+    }
+    return pairs + kIntegerRowCost * rows;
+  }
 
   static void pack(const T* x, const std::ptrdiff_t* offsets, int depth, const IntegerRun* runs, int count, int chunk,
                    T* panel, const Kernels& kernels) {
@@ -90,13 +94,12 @@ class PairCodes {
     }
   }
 
-  std::size_t bytes() const { return pairs_.bytes() + costs_.size() * sizeof(int64_t); }
+  std::size_t bytes() const { return pairs_.bytes(); }
   static const char* name() { return sizeof(T) == 1 ? "int8 pairs" : "int16 pairs"; }
 
  private:
   int64_t rows_, blocks_;
   CodePairs pairs_;
-  std::vector<int64_t> costs_;
   double copies_per_k_;
 };
 
@@ -135,7 +138,7 @@ class QuadCodes {
     return code_bytes(weights, groups) + large * static_cast<int64_t>(sizeof(LargeQuad)) +
            begins(weights) * static_cast<int64_t>(sizeof(uint32_t));
   }
-  int64_t cost(int64_t) const { return 1; }
+  static int64_t cost(int64_t, int64_t rows) { return rows; }
 
   static void pack(const uint8_t* x, const std::ptrdiff_t* offsets, int depth, const IntegerRun* runs, int count, int,
                    uint8_t* panel, const Kernels& kernels) {

@@ -15,7 +15,9 @@ IntegerLayer::IntegerLayer(const Weights& weights)
     : nonzeros_(weights.statistics->nonzeros), code_sums_(weights.statistics->code_sums) {}
 
 bool IntegerLayer::can_multiply(const Weights& weights) {
-  const auto fits = [](const CodeSums& sums) { return 255 * (sums.positive + sums.negative) < int64_t{1} << 30; };
+  const auto fits = [](const CodeSums& sums) {
+    return 255 * (int64_t{sums.positive} + sums.negative) < int64_t{1} << 30;
+  };
   const std::vector<CodeSums>& rows = weights.statistics->code_sums;
   return weights.has_codes() && std::all_of(rows.begin(), rows.end(), fits);
 }

@@ -9,9 +9,10 @@
 
 namespace opq {
 
-// Of a row's codes: the sum of the positive ones, and of the negative ones without their sign.
+// Of a row's codes: the sum of the positive ones, and of the negative ones without their sign. They saturate, far
+// beyond what 8-bit activations may be multiplied with (IntegerLayer::can_multiply), which alone need them to be exact.
 struct CodeSums {
-  int64_t positive = 0, negative = 0;
+  int32_t positive = 0, negative = 0;
 };
 
 inline constexpr int64_t kCountedRows = 256;

@@ -64,9 +64,7 @@ struct F32 {
     const __m256i words = _mm256_cvtps_epi32(raw);
     return _mm_packs_epi32(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
   }
-  static Lanes first(int n) {
-    return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(kLaneMask + kLanes - n));
-  }
+  static Lanes first(int n) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(kLaneMask + kLanes - n)); }
 };
 
 #include "simd/vec_256-inl.h"
