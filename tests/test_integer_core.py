@@ -172,6 +172,23 @@ def max_pools(draw):
     return opq.CompressedModel(graph, {}, ranges=held), x
 
 
+@given(
+    st.lists(st.sampled_from([None, 1.0, 2.0]), min_size=1, max_size=3), st.sampled_from([0, 1, 2, -1]), st.integers(1, 2000),
+    st.integers(0, 2**32 - 1), PRECISIONS, ISAS, st.sampled_from([1, 3]),
+)  # fmt: skip
+def test_parts_of_any_grid_are_put_together_on_that_of_the_output(ends, axis, width, seed, precision, isa, threads):
+    """Of three views of x: one held on a range of its own, on that of the output, or not at all."""
+    rng = np.random.default_rng(seed)
+    shape = (2, int(rng.integers(1, 4)), width)
+    nodes = [Node("Tanh", f"t{i}", ("x",), (f"v{i}",)) for i in range(len(ends))]
+    nodes.append(Node("Concat", "c", tuple(f"v{i}" for i in range(len(ends))), ("y",), {"axis": axis}))
+    graph = Graph((ValueInfo("x", "float32", shape),), (ValueInfo("y", "float32", (None,) * 3),), tuple(nodes))
+    ranges = {f"v{i}": Range(-end / 2, end) for i, end in enumerate(ends) if end is not None}
+    model = opq.CompressedModel(graph, {}, ranges={**ranges, "y": Range(-1.0, 2.0)})
+    x = rng.normal(size=shape).astype(np.float32)
+    assert_same_bits(core_on(isa, model, precision, x, threads), reference(model, precision, x))
+
+
 @pytest.mark.parametrize("isa", _core.supported_isas())
 @pytest.mark.parametrize("held", [True, False])
 def test_max_pool_with_a_phase_of_padding_alone(isa, held):

@@ -60,6 +60,7 @@ std::unique_ptr<Step> make_step(const StepSource& source) {
   const Op op = source.node().op;
   const bool is_layer = op == Op::kConv || op == Op::kLinear;
   if (is_layer && source.network.weights(source.fused.node).integer) return make_integer_layer_step(source);
+  if (op == Op::kConcat && source.output_grid()) return make_integer_concat_step(source);
   if (source.input_grid()) {
     if (is_integer_average(source)) return make_integer_average_step(source);
     const bool keeps_grid = source.fused.nodes.size() == 1 && source.output_grid() == source.input_grid();

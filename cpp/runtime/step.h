@@ -85,9 +85,10 @@ std::unique_ptr<Step> make_transpose_step(const StepSource& source);     // Tran
 std::unique_ptr<Step> make_plain_step(const StepSource& source);
 
 // Steps on values that are held as integers.
-std::unique_ptr<Step> make_integer_layer_step(const StepSource& source);  // Conv, Linear whose weights are codes
-std::unique_ptr<Step> make_clamp_step(const StepSource& source);          // Relu, Clip that keep the grid
-std::unique_ptr<Step> make_integer_max_step(const StepSource& source);    // MaxPool that keeps the grid
+std::unique_ptr<Step> make_integer_layer_step(const StepSource& source);   // Conv, Linear whose weights are codes
+std::unique_ptr<Step> make_clamp_step(const StepSource& source);           // Relu, Clip that keep the grid
+std::unique_ptr<Step> make_integer_max_step(const StepSource& source);     // MaxPool that keeps the grid
+std::unique_ptr<Step> make_integer_concat_step(const StepSource& source);  // Concat to a value that is held
 bool is_integer_average(const StepSource& source);  // AveragePool, and ReduceMean over the pixels of an image
 std::unique_ptr<Step> make_integer_average_step(const StepSource& source);
 // Any other step, on the values of its operands, held or not.
