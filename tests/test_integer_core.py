@@ -180,13 +180,43 @@ def test_parts_of_any_grid_are_put_together_on_that_of_the_output(ends, axis, wi
     """Of three views of x: one held on a range of its own, on that of the output, or not at all."""
     rng = np.random.default_rng(seed)
     shape = (2, int(rng.integers(1, 4)), width)
-    nodes = [Node("Tanh", f"t{i}", ("x",), (f"v{i}",)) for i in range(len(ends))]
+    nodes = [Node("LeakyRelu", f"t{i}", ("x",), (f"v{i}",), {"alpha": 0.25}) for i in range(len(ends))]
     nodes.append(Node("Concat", "c", tuple(f"v{i}" for i in range(len(ends))), ("y",), {"axis": axis}))
     graph = Graph((ValueInfo("x", "float32", shape),), (ValueInfo("y", "float32", (None,) * 3),), tuple(nodes))
     ranges = {f"v{i}": Range(-end / 2, end) for i, end in enumerate(ends) if end is not None}
     model = opq.CompressedModel(graph, {}, ranges={**ranges, "y": Range(-1.0, 2.0)})
     x = rng.normal(size=shape).astype(np.float32)
     assert_same_bits(core_on(isa, model, precision, x, threads), reference(model, precision, x))
+
+
+@given(
+    st.sampled_from(["Add", "Sub", "Mul", "Div", "Add Relu", "Add Clip", "Relu", "Clip", "LeakyRelu"]),
+    st.sets(st.sampled_from(["a", "b", "y"])), st.sampled_from([(3, 5), (1, 5), (3, 1)]), st.integers(1, 2000),
+    st.integers(0, 2**32 - 1), PRECISIONS, ISAS, st.sampled_from([1, 3]),
+)  # fmt: skip
+def test_functions_of_single_elements(function, held, other, width, seed, precision, isa, threads):
+    """Of values of one shape, or with broadcasting, each held or not."""
+    rng = np.random.default_rng(seed)
+    first, *then = function.split()
+    operands = ("a", "b") if first in ("Add", "Sub", "Mul", "Div") else ("a",)
+    attributes = {"LeakyRelu": {"alpha": 0.25}, "Clip": {"min": -0.5, "max": 0.5}}
+    nodes = [Node("LeakyRelu", f"l{b}", (a,), (b,), {"alpha": 0.5}) for a, b in (("x", "a"), ("z", "b"))]
+    nodes.append(Node(first, "f", operands, ("s" if then else "y",), attributes.get(first, {})))
+    nodes += [Node(op, "g", ("s",), ("y",), attributes.get(op, {})) for op in then]
+    inputs = {"x": rng.normal(size=(3, 5, width)), "z": rng.normal(size=(*other, width))}
+    inputs = {name: array.astype(np.float32) for name, array in inputs.items()}
+    infos = tuple(ValueInfo(name, "float32", array.shape) for name, array in inputs.items())
+    graph = Graph(infos, (ValueInfo("y", "float32", (None,) * 3),), tuple(nodes))
+    ranges = {"a": Range(-1.0, 1.0), "b": Range(-1.0, 0.5), "y": Range(-1.0, 2.0)}
+    model = opq.CompressedModel(graph, {}, ranges={name: ranges[name] for name in held})
+    expected = integer_execution.run(graph, {}, model.ranges, precision, inputs)
+    before = os.environ.get("OPQ_ISA")
+    os.environ["OPQ_ISA"] = isa
+    try:
+        got = opq.Session(model, threads=threads, precision=precision).run(None, inputs)
+    finally:
+        os.environ.pop("OPQ_ISA") if before is None else os.environ.update(OPQ_ISA=before)
+    assert_same_bits(got, expected)
 
 
 @pytest.mark.parametrize("isa", _core.supported_isas())

@@ -11,54 +11,39 @@ namespace {
 
 constexpr int64_t kGrain = 16384;  // elements per task
 
-class UnaryStep final : public Step {
+// Float32, all of one shape: function(operands, y, n, kernels) on any piece of them.
+template <typename Function>
+class SameShapeStep final : public ElementwiseStep {
  public:
-  UnaryStep(const StepSource& source, Unary function, float a, float b)
-      : x_(source.node().input(0)),
+  SameShapeStep(const StepSource& source, Function function)
+      : x_(source.node().inputs),
         y_(source.fused.output),
         count_(element_count(source.output_shape())),
-        function_(function),
-        a_(a),
-        b_(b) {}
+        function_(function) {}
 
   void run(const Execution& execution) const override {
-    const float* x = execution.input<float>(x_);
-    float* y = execution.output<float>(y_);
     parallel_ranges(execution.pool, count_, kGrain, [&](int64_t begin, int64_t end, int) {
-      execution.kernels.unary(function_, x + begin, y + begin, end - begin, a_, b_);
+      const float* operands[2];
+      for (std::size_t i = 0; i < x_.size(); ++i) operands[i] = execution.input<float>(x_[i]) + begin;
+      run_on(operands, execution.output<float>(y_) + begin, static_cast<std::size_t>(end - begin), execution.kernels);
     });
   }
 
- private:
-  const int x_, y_;
-  const int64_t count_;
-  const Unary function_;
-  const float a_, b_;
-};
-
-// y = activation(a + b), all of one shape.
-class AddActivateStep final : public Step {
- public:
-  explicit AddActivateStep(const StepSource& source)
-      : a_(source.node().input(0)),
-        b_(source.node().input(1)),
-        y_(source.fused.output),
-        count_(element_count(source.output_shape())),
-        activation_(source.fused.activation) {}
-
-  void run(const Execution& execution) const override {
-    const float *a = execution.input<float>(a_), *b = execution.input<float>(b_);
-    float* y = execution.output<float>(y_);
-    parallel_ranges(execution.pool, count_, kGrain, [&](int64_t begin, int64_t end, int) {
-      execution.kernels.add_activate(a + begin, b + begin, activation_, y + begin, end - begin);
-    });
+  void run_on(const float* const* operands, float* y, std::size_t n, const Kernels& kernels) const override {
+    function_(operands, y, n, kernels);
   }
 
  private:
-  const int a_, b_, y_;
+  const std::vector<int> x_;  // one or two
+  const int y_;
   const int64_t count_;
-  const Activation activation_;
+  const Function function_;
 };
+
+template <typename Function>
+std::unique_ptr<ElementwiseStep> same_shape_step(const StepSource& source, Function function) {
+  return std::make_unique<SameShapeStep<Function>>(source, function);
+}
 
 // The loops of a broadcast, outermost first. The innermost axis is `inner` long; along it each operand moves by 0 or 1.
 // The other axes are counted down by `offsets`: neighbouring axes along which both operands run on are merged.
@@ -184,10 +169,14 @@ class BinaryStep final : public Step {
 
 }  // namespace
 
-std::unique_ptr<Step> make_unary_step(const StepSource& source) {
+namespace {
+
+std::unique_ptr<ElementwiseStep> unary_step(const StepSource& source) {
   const Node& node = source.node();
   const auto step = [&](Unary function, float a = 0, float b = 0) {
-    return std::make_unique<UnaryStep>(source, function, a, b);
+    return same_shape_step(source, [=](const float* const* x, float* y, std::size_t n, const Kernels& kernels) {
+      kernels.unary(function, x[0], y, n, a, b);
+    });
   };
   switch (node.op) {
     case Op::kRelu:
@@ -207,18 +196,45 @@ std::unique_ptr<Step> make_unary_step(const StepSource& source) {
   }
 }
 
-std::unique_ptr<Step> make_binary_step(const StepSource& source) {
-  if (source.fused.activation.kind != Activation::kNone) return std::make_unique<AddActivateStep>(source);
-  switch (source.node().op) {
+Binary binary_function(Op op) {
+  switch (op) {
     case Op::kAdd:
-      return std::make_unique<BinaryStep>(source, Binary::kAdd);
+      return Binary::kAdd;
     case Op::kSub:
-      return std::make_unique<BinaryStep>(source, Binary::kSub);
+      return Binary::kSub;
     case Op::kMul:
-      return std::make_unique<BinaryStep>(source, Binary::kMul);
+      return Binary::kMul;
     default:
-      return std::make_unique<BinaryStep>(source, Binary::kDiv);
+      return Binary::kDiv;
   }
+}
+
+}  // namespace
+
+std::unique_ptr<ElementwiseStep> make_elementwise_step(const StepSource& source) {
+  const Op op = source.node().op;
+  if (op >= Op::kRelu && op < Op::kAdd) return unary_step(source);
+  const bool is_binary = op >= Op::kAdd && op <= Op::kDiv;
+  if (!is_binary || source.type() != ElementType::kFloat32 || source.input_shape(0) != source.input_shape(1)) {
+    return nullptr;
+  }
+  const Activation activation = source.fused.activation;  // behind an Add
+  if (activation.kind != Activation::kNone) {
+    return same_shape_step(source, [=](const float* const* x, float* y, std::size_t n, const Kernels& kernels) {
+      kernels.add_activate(x[0], x[1], activation, y, n);
+    });
+  }
+  const Binary function = binary_function(op);
+  return same_shape_step(source, [=](const float* const* x, float* y, std::size_t n, const Kernels& kernels) {
+    kernels.binary(function, x[0], 1, x[1], 1, y, n);
+  });
+}
+
+std::unique_ptr<Step> make_unary_step(const StepSource& source) { return unary_step(source); }
+
+std::unique_ptr<Step> make_binary_step(const StepSource& source) {
+  if (auto step = make_elementwise_step(source)) return step;
+  return std::make_unique<BinaryStep>(source, binary_function(source.node().op));
 }
 
 }  // namespace opq

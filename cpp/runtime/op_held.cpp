@@ -1,5 +1,5 @@
 // Clamps of values that are held as integers, and any step in float32 on operands that are held: they are dequantized
-// for it, and its result is quantized.
+// for it, and its result is quantized. Functions of single elements do so some elements at a time.
 #include <algorithm>
 #include <cstring>
 #include <limits>
@@ -42,6 +42,51 @@ class ClampStep final : public Step {
   const int x_, y_;
   const int64_t count_;
   const T least_, most_;
+};
+
+template <typename T>
+class HeldElementwiseStep final : public Step {
+ public:
+  HeldElementwiseStep(const StepSource& source, std::unique_ptr<ElementwiseStep> step)
+      : step_(std::move(step)),
+        y_(source.fused.output),
+        grid_(source.output_grid()),
+        count_(element_count(source.output_shape())) {
+    for (const int value : source.node().inputs) operands_.push_back({value, source.held[value]});
+  }
+
+  void run(const Execution& execution) const override {
+    parallel_ranges(execution.pool, count_, kGrain, [&](int64_t begin, int64_t end, int) {
+      for (; begin < end; begin += kAtOnce) run_on(execution, begin, std::min(kAtOnce, end - begin));
+    });
+  }
+
+ private:
+  static constexpr int64_t kAtOnce = 1024;  // floats, in the L1 cache
+  struct Operand {
+    int value;
+    std::optional<Grid> grid;
+  };
+
+  void run_on(const Execution& execution, int64_t first, int64_t count) const {
+    alignas(64) float floats[2][kAtOnce], result[kAtOnce];
+    const auto n = static_cast<std::size_t>(count);
+    const float* x[2];
+    for (std::size_t i = 0; i < operands_.size(); ++i) {
+      const auto& [value, grid] = operands_[i];
+      x[i] = grid ? floats[i] : execution.input<float>(value) + first;
+      if (grid) dequantize(execution.input<T>(value) + first, *grid, floats[i], n, execution.kernels);
+    }
+    if (!grid_) return step_->run_on(x, execution.output<float>(y_) + first, n, execution.kernels);
+    step_->run_on(x, result, n, execution.kernels);
+    quantize(result, *grid_, execution.output<T>(y_) + first, n, execution.kernels);
+  }
+
+  std::unique_ptr<ElementwiseStep> step_;
+  const int y_;
+  const std::optional<Grid> grid_;
+  const int64_t count_;
+  std::vector<Operand> operands_;  // one or two
 };
 
 template <typename T>
@@ -124,8 +169,14 @@ std::unique_ptr<Step> make_clamp_step(const StepSource& source) {
 std::unique_ptr<Step> make_float_step(const StepSource& source) {
   const std::vector<int> values = operands(source.network.graph(), source.fused);
   const bool reads_held = std::any_of(values.begin(), values.end(), [&](int v) { return source.held[v].has_value(); });
+  const bool has_held = reads_held || source.output_grid();
+  if (auto step = make_elementwise_step(source); step && has_held) {
+    return with_held_type(source.precision(), [&](auto tag) -> std::unique_ptr<Step> {
+      return std::make_unique<HeldElementwiseStep<typename decltype(tag)::type>>(source, std::move(step));
+    });
+  }
   auto step = make_plain_step(source);
-  if (!reads_held && !source.output_grid()) return step;
+  if (!has_held) return step;
   return with_held_type(source.precision(), [&](auto tag) -> std::unique_ptr<Step> {
     return std::make_unique<FloatStep<typename decltype(tag)::type>>(source, std::move(step));
   });

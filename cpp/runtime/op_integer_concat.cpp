@@ -10,8 +10,8 @@
 namespace opq {
 namespace {
 
-constexpr int64_t kGrain = 16384;         // elements per task
-constexpr std::size_t kAtOnce = 1024;     // floats, in the L1 cache
+constexpr int64_t kGrain = 16384;      // elements per task
+constexpr std::size_t kAtOnce = 1024;  // floats, in the L1 cache
 
 template <typename T>
 class IntegerConcatStep final : public Step {

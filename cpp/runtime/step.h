@@ -39,6 +39,13 @@ class Step {
   virtual int64_t nonzeros() const { return 0; }  // of the weights
 };
 
+// A step of float32 that makes every element of its output of the same element of each input.
+class ElementwiseStep : public Step {
+ public:
+  // n elements, from those at `operands` on, in the order of the node's inputs.
+  virtual void run_on(const float* const* operands, float* y, std::size_t n, const Kernels& kernels) const = 0;
+};
+
 // What fusion made of the graph: `node` does the work; behind it `residual` is added and `activation` applied.
 struct FusedNode {
   std::size_t node;                // the first of `nodes`
@@ -80,6 +87,9 @@ std::unique_ptr<Step> make_lrn_step(const StepSource& source);           // LRN
 std::unique_ptr<Step> make_pad_step(const StepSource& source);           // Pad
 std::unique_ptr<Step> make_concat_step(const StepSource& source);        // Concat
 std::unique_ptr<Step> make_transpose_step(const StepSource& source);     // Transpose
+
+// The unary and binary steps whose operands have the shape of the output, else null.
+std::unique_ptr<ElementwiseStep> make_elementwise_step(const StepSource& source);
 
 // All of them, by operator, in float32.
 std::unique_ptr<Step> make_plain_step(const StepSource& source);
