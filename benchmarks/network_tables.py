@@ -26,6 +26,9 @@ Medians and, in brackets, the 90th percentiles, milliseconds per run. The engine
 in one process and ran in turns; DeepSparse 1.8, which wants older packages, is a process beside it that takes its turns.
 Compare inside a table only.
 
+* A turn of all engines counts if every core was as fast before and after it as it is alone (quiet.py): in a virtual machine the
+  other thread of a core may be somebody else's. Where minutes of waiting did not help, the line of the network says how many
+  runs were disturbed.
 * Dense float32 and ONNX Runtime's static int8 run the network before pruning; what is sparse runs the pruned one.
   DeepSparse leaves AlexNet up to the second LRN, which it does not know, to ONNX Runtime: 8 operators of 21.
 * How far two cores are apart, a cache line there and back, is the host's matter in a virtual machine, and may change from one
@@ -97,7 +100,7 @@ def latency_lines(result: Result) -> Iterator[str]:
     counts = list(timings)
     yield (
         f"**{_TITLES[result.case.network]}**: {100 * known.sparsity:.1f} % zeros, dense {known.dense_bytes / 1e6:.1f} MB, "
-        f"`.opq` {known.file_bytes / 1e6:.2f} MB" + _apart(result, counts[-1])
+        f"`.opq` {known.file_bytes / 1e6:.2f} MB" + _apart(result, counts[-1]) + _disturbed(timings)
     )
     yield ""
     scaling = [f"{counts[-1]} threads over {counts[0]}"] if len(counts) > 1 else []
@@ -132,6 +135,11 @@ def _apart(result: Result, threads: int) -> str:
     if threads == 1 or None in trips:
         return ""
     return f"; cores {' and '.join(f'{trip:.0f}' for trip in trips)} ns apart before and after the runs on {threads} threads"
+
+
+def _disturbed(timings: dict[int, dict[str, Timing]]) -> str:
+    all_of = {threads: next(iter(by_engine.values())) for threads, by_engine in timings.items()}
+    return "".join(f"; {t.disturbed} of {t.runs} runs on {_threads(n)} disturbed" for n, t in all_of.items() if t.disturbed)
 
 
 def _ratios(others: Sequence[float | None], row: Sequence[Timing]) -> str:

@@ -35,6 +35,7 @@ from benchmarks.network_accuracy import Difference, differences
 from benchmarks.network_cases import GROUPS, NAMES, Case, Files, Prepared, files_in, prepare
 from benchmarks.network_engines import LABELS, OTHER_PROCESS, Setting, engine
 from benchmarks.network_tables import Result, difference_lines, latency_lines, markdown
+from benchmarks.quiet import Quiet
 from opq._core import round_trip_seconds
 from opq.benchmark import Timing, measure
 from opq.cli.tables import progress
@@ -44,6 +45,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _WARMUP = 5
+_LOOK = 10.0  # seconds, for the best speed of the cores
 _IMAGES = 200  # photographs of --images
 
 
@@ -52,9 +54,11 @@ def main() -> None:
     args = parsed()
     images = "the sample photographs of scikit-image" if args.images is None else f"photographs of {args.images.name}"
     results: list[Result] = []
+    quiet = Quiet()
+    quiet.find_best(_LOOK)
     for group in args.only:
         for network in args.networks:
-            result = measure_case(group, Case(network, *GROUPS[group]), args)
+            result = measure_case(group, Case(network, *GROUPS[group]), args, quiet)
             results.append(result)
             known = ["", *difference_lines([result])] if result.differences else []
             print("\n".join(["", group, *latency_lines(result), *known]), flush=True)
@@ -77,7 +81,7 @@ def parsed() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def measure_case(group: str, case: Case, args: argparse.Namespace) -> Result:
+def measure_case(group: str, case: Case, args: argparse.Namespace, quiet: Quiet) -> Result:
     """One network of one group. Every step is a process of its own, so that no memory it leaves free hides another's need."""
     with tempfile.TemporaryDirectory() as folder:
         files = files_in(Path(folder))
@@ -96,7 +100,8 @@ def measure_case(group: str, case: Case, args: argparse.Namespace) -> Result:
         for threads in args.threads:
             progress(f"{group}, {case.network}: timing on {threads} threads")
             runs = max(3, args.runs // case.batch)
-            timings[threads], trips[threads] = in_a_child(_timed, list(peaks), files, Setting(threads, args.deepsparse), runs)
+            setting = Setting(threads, args.deepsparse)
+            timings[threads], trips[threads] = in_a_child(_timed, list(peaks), files, setting, runs, quiet)
     return Result(group, case, prepared, timings, trips, peaks, found, missing)
 
 
@@ -117,11 +122,13 @@ def _peak(label: str, files: Files, setting: Setting) -> int | None:
     return None if label == OTHER_PROCESS else timing.peak_memory
 
 
-def _timed(labels: list[str], files: Files, setting: Setting, runs: int) -> tuple[dict[str, Timing], list[float | None]]:
+def _timed(
+    labels: list[str], files: Files, setting: Setting, runs: int, quiet: Quiet
+) -> tuple[dict[str, Timing], list[float | None]]:
     """Timings by engine; how far two cores are apart before and after, in nanoseconds."""
     engines = [engine(label, files, setting) for label in labels]
     before = round_trip_seconds()
-    timings = {timing.engine: timing for timing in measure(engines, _WARMUP, runs)}
+    timings = {timing.engine: timing for timing in measure(engines, _WARMUP, runs, quiet)}
     return timings, [None if trip is None else 1e9 * trip for trip in (before, round_trip_seconds())]
 
 

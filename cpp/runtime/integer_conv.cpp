@@ -328,9 +328,8 @@ std::unique_ptr<IntegerLayer> pack_integer_conv(const Weights& weights, const Co
 int64_t most_integer_conv_bytes(const Weights& weights, const ConvGeometry& geometry, KernelKind kind,
                                 bool has_dot_products) {
   const int64_t blocks = blocks_of(weights.depth, kWordDepth);  // the most
-  return (kind == KernelKind::kDense ? QuadCodes::most_bytes(weights, geometry.group, has_dot_products)
-                                     : CodePairs::most_bytes(weights.rows * blocks, weights.rows * weights.depth)) +
-         weights.rows * static_cast<int64_t>(sizeof(CodeSums));
+  return kind == KernelKind::kDense ? QuadCodes::most_bytes(weights, geometry.group, has_dot_products)
+                                    : CodePairs::most_bytes(weights.rows * blocks, weights.rows * weights.depth);
 }
 
 }  // namespace opq

@@ -13,6 +13,8 @@ Run = Callable[[], object]
 
 _REST = 0.2  # seconds
 _WARM = 0.1
+_WAIT = 1.0  # between two looks whether the machine is quiet
+_PATIENCE = 45.0  # in all, for quiet
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class Timing:
     p99: float
     runs: int
     peak_memory: int | None  # bytes of resident memory above what the process had before loading; None where unknown
+    disturbed: int = 0  # runs that counted although the machine was not quiet
 
 
 @dataclass
@@ -38,8 +41,12 @@ class Engine:
     load: Callable[[], Run]
 
 
-def measure(engines: list[Engine], warmup: int, runs: int) -> list[Timing]:
-    """Load each engine and run it once, then time them in turns, so that other load on the machine hits them alike."""
+def measure(engines: list[Engine], warmup: int, runs: int, is_quiet: Callable[[], bool] | None = None) -> list[Timing]:
+    """Load each engine and run it once, then time them in turns, so that other load on the machine hits them alike.
+
+    is_quiet  whether nothing else uses the cores. A turn of all engines counts if it was so before and after, as long as no
+              more than some minutes were lost; after that every turn does.
+    """
     loaded: list[tuple[Engine, Run, float, float, int | None]] = []
     for engine in engines:
         before = _reset_peak_memory()
@@ -56,29 +63,47 @@ def measure(engines: list[Engine], warmup: int, runs: int) -> list[Timing]:
     # counted until it has passed, however many these are.
     times: list[list[float]] = [[] for _ in engines]
     block = max(1, min(10, runs // 5))
+    disturbed, patience = 0, _PATIENCE
     while len(times[-1]) < runs:
-        for (_, run, *_), samples in zip(loaded, times, strict=True):
-            time.sleep(_REST)
-            warm_at = time.perf_counter() + _WARM
-            uncounted = 0
-            while uncounted < (warmup if not samples else 1) or time.perf_counter() < warm_at:
-                run()
-                uncounted += 1
-            for _ in range(min(block, runs - len(samples))):
-                started = time.perf_counter()
-                run()
-                samples.append(time.perf_counter() - started)
+        turn_at = time.perf_counter()
+        while is_quiet is not None and not is_quiet() and time.perf_counter() < turn_at + patience:
+            time.sleep(_WAIT)
+        count = min(block, runs - len(times[-1]))
+        turn = [_timed(run, warmup if not samples else 1, count) for (_, run, *_), samples in zip(loaded, times, strict=True)]
+        if is_quiet is not None and not is_quiet():
+            patience -= time.perf_counter() - turn_at
+            if patience > 0:
+                continue
+            disturbed += count
+        for samples, more in zip(times, turn, strict=True):
+            samples.extend(more)
     return [
-        _timing(engine.name, init, first, samples, memory)
+        _timing(engine.name, init, first, samples, memory, disturbed)
         for (engine, _, init, first, memory), samples in zip(loaded, times, strict=True)
     ]
 
 
-def _timing(name: str, init: float, first: float, samples: list[float], memory: int | None) -> Timing:
+def _timed(run: Run, warmup: int, count: int) -> list[float]:
+    """Seconds of so many runs, after a rest and some that do not count."""
+    time.sleep(_REST)
+    warm_at = time.perf_counter() + _WARM
+    uncounted = 0
+    while uncounted < warmup or time.perf_counter() < warm_at:
+        run()
+        uncounted += 1
+    samples = []
+    for _ in range(count):
+        started = time.perf_counter()
+        run()
+        samples.append(time.perf_counter() - started)
+    return samples
+
+
+def _timing(name: str, init: float, first: float, samples: list[float], memory: int | None, disturbed: int) -> Timing:
     ms = 1000.0 * np.array(samples)
     return Timing(
         name, 1000.0 * init, 1000.0 * first, float(ms.min()), float(np.median(ms)), float(np.percentile(ms, 90)),
-        float(np.percentile(ms, 99)), len(samples), memory,
+        float(np.percentile(ms, 99)), len(samples), memory, disturbed,
     )  # fmt: skip
 
 
