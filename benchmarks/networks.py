@@ -74,6 +74,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--networks", nargs="+", default=NAMES, choices=NAMES)
     parser.add_argument("--threads", nargs="+", type=int, default=sorted({1, min(2, available_cores())}))
     parser.add_argument("--runs", type=int, default=50)
+    parser.add_argument("--patience", type=float, default=45.0, help="seconds that waiting for quiet cores may take")
     parser.add_argument("--images", type=Path)
     parser.add_argument("--deepsparse", metavar="PYTHON")
     parser.add_argument("--write", type=Path, metavar="FILE")
@@ -101,7 +102,7 @@ def measure_case(group: str, case: Case, args: argparse.Namespace, quiet: Quiet)
             progress(f"{group}, {case.network}: timing on {threads} threads")
             runs = max(3, args.runs // case.batch)
             setting = Setting(threads, args.deepsparse)
-            timings[threads], trips[threads] = in_a_child(_timed, list(peaks), files, setting, runs, quiet)
+            timings[threads], trips[threads] = in_a_child(_timed, list(peaks), files, setting, runs, quiet, args.patience)
     return Result(group, case, prepared, timings, trips, peaks, found, missing)
 
 
@@ -123,12 +124,12 @@ def _peak(label: str, files: Files, setting: Setting) -> int | None:
 
 
 def _timed(
-    labels: list[str], files: Files, setting: Setting, runs: int, quiet: Quiet
+    labels: list[str], files: Files, setting: Setting, runs: int, quiet: Quiet, patience: float
 ) -> tuple[dict[str, Timing], list[float | None]]:
     """Timings by engine; how far two cores are apart before and after, in nanoseconds."""
     engines = [engine(label, files, setting) for label in labels]
     before = round_trip_seconds()
-    timings = {timing.engine: timing for timing in measure(engines, _WARMUP, runs, quiet)}
+    timings = {timing.engine: timing for timing in measure(engines, _WARMUP, runs, quiet, patience)}
     return timings, [None if trip is None else 1e9 * trip for trip in (before, round_trip_seconds())]
 
 

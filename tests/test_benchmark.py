@@ -58,14 +58,13 @@ def test_engines_of_every_precision_are_measured_in_turns():
 @pytest.mark.parametrize(("patience", "disturbed", "turns"), [(60.0, 0, 4), (0.0, 1, 3)])
 def test_turns_that_something_else_disturbs_do_not_count(monkeypatch, patience, disturbed, turns):
     """As long as there is patience: of three turns of one run each, something else runs behind the second."""
-    monkeypatch.setattr(timing, "_PATIENCE", patience)
     monkeypatch.setattr(timing, "_REST", 0.0)
     monkeypatch.setattr(timing, "_WARM", 0.0)
     monkeypatch.setattr(timing, "_WAIT", 0.0)
     runs = []
     # Before and behind every turn.
     answers = iter([True, True, True, False, *[True] * 20])
-    [found] = measure([Engine("e", lambda: lambda: runs.append(1))], 1, 3, lambda: next(answers))
+    [found] = measure([Engine("e", lambda: lambda: runs.append(1))], 1, 3, lambda: next(answers), patience)
     assert (found.runs, found.disturbed) == (3, disturbed)
     assert len(runs) == 1 + 2 * turns
 

@@ -120,14 +120,20 @@ class IntegerConvLayer final : public IntegerLayer {
     Tile tile;
   };
 
-  // In copies of 64 elements per k: what fills the tiles, and what multiplies them.
+  // In copies of 64 elements per k: what fills the tiles, and what multiplies them, all alike but the last one.
   bool is_faster_by_rows(const Job& job) const {
     const int64_t width = job.shape.out_w;
-    if (width > kByteTile || job.row_stride == width) return false;
-    const double products = codes_.copies_per_k(), copies = 1.0 + 0.5 * double{kByteTile} / static_cast<double>(width);
-    const auto tiles = static_cast<double>((job.pixels + kByteTile - 1) / kByteTile);
-    const auto tiles_by_rows = static_cast<double>((job.shape.out_h + rows_per_tile(job) - 1) / rows_per_tile(job));
-    return tiles_by_rows * (1.0 + products) < tiles * (copies + products);
+    if (job.pixels == 0 || width > kByteTile || job.row_stride == width) return false;
+    const auto cost_of = [&](bool is_by_rows, double copies) {
+      Job by = job;
+      by.is_by_rows = is_by_rows;
+      const int64_t tiles = tile_count(by);
+      const auto work_of = [&](int64_t i) { return Codes::tile_work(tile(by, i).extent(job.row_stride)); };
+      const double work = static_cast<double>(tiles - 1) * work_of(0) + work_of(tiles - 1);
+      return static_cast<double>(tiles) * copies + codes_.copies_per_k() * work;
+    };
+    const double runs = double{kByteTile} / static_cast<double>(width);
+    return cost_of(true, 1.0) < cost_of(false, 1.0 + Codes::kCopiesPerRun * runs);
   }
 
   // Rows of output pixels that a tile holds by rows.

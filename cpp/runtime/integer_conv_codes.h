@@ -34,7 +34,8 @@ inline int64_t blocks_of(int64_t depth, int64_t block_depth) {
 template <typename T>
 class PairCodes {
  public:
-  static constexpr int64_t kRows = 1;  // that are computed together
+  static constexpr int64_t kRows = 1;           // that are computed together
+  static constexpr double kCopiesPerRun = 0.5;  // what a run of a tile's pixels adds to copying a row of a panel
   using Sum = typename Held<T>::Sum;
   using Output = typename Held<T>::Output;
 
@@ -81,6 +82,8 @@ class PairCodes {
   }
   // What multiplying a row of a panel takes, in copies of one.
   double copies_per_k() const { return copies_per_k_; }
+  // What a tile of so many pixels takes of a whole one.
+  static double tile_work(int pixels) { return pixels <= kHalfTile ? 0.5 : 1.0; }
   // sums[row - block.first][64] (+)= codes * panel; with `output`, finished instead.
   void multiply(const CodeBlock& block, const T* panel, Sum* sums, const Output* output, const Kernels& kernels) const {
     const PairBlock rows =
@@ -108,6 +111,7 @@ class PairCodes {
 class QuadCodes {
  public:
   static constexpr int64_t kRows = 4;
+  static constexpr double kCopiesPerRun = 0.1;  // runs are copied 16 pixels at a time, as a whole tile is
   using Sum = int32_t;
   using Output = ByteOutput;
 
@@ -145,6 +149,7 @@ class QuadCodes {
     kernels.pack_quads(x, offsets, depth, runs, count, panel);
   }
   double copies_per_k() const { return kCopiesPerRow * static_cast<double>(rows_); }
+  static double tile_work(int pixels) { return static_cast<double>((pixels + 15) / 16) / 4.0; }  // 16 at once
   void multiply(const CodeBlock& block, const uint8_t* panel, int32_t* sums, const ByteOutput* output,
                 const Kernels& kernels) const {
     const std::size_t row =

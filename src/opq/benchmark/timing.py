@@ -14,7 +14,6 @@ Run = Callable[[], object]
 _REST = 0.2  # seconds
 _WARM = 0.1
 _WAIT = 1.0  # between two looks whether the machine is quiet
-_PATIENCE = 45.0  # in all, for quiet
 
 
 @dataclass(frozen=True)
@@ -41,11 +40,13 @@ class Engine:
     load: Callable[[], Run]
 
 
-def measure(engines: list[Engine], warmup: int, runs: int, is_quiet: Callable[[], bool] | None = None) -> list[Timing]:
+def measure(
+    engines: list[Engine], warmup: int, runs: int, is_quiet: Callable[[], bool] | None = None, patience: float = 45.0
+) -> list[Timing]:
     """Load each engine and run it once, then time them in turns, so that other load on the machine hits them alike.
 
-    is_quiet  whether nothing else uses the cores. A turn of all engines counts if it was so before and after, as long as no
-              more than some minutes were lost; after that every turn does.
+    is_quiet  whether nothing else uses the cores. A turn of all engines counts if it was so before and after
+    patience  seconds that may be lost with waiting and with turns that do not count; after that every turn does
     """
     loaded: list[tuple[Engine, Run, float, float, int | None]] = []
     for engine in engines:
@@ -63,7 +64,7 @@ def measure(engines: list[Engine], warmup: int, runs: int, is_quiet: Callable[[]
     # counted until it has passed, however many these are.
     times: list[list[float]] = [[] for _ in engines]
     block = max(1, min(10, runs // 5))
-    disturbed, patience = 0, _PATIENCE
+    disturbed = 0
     while len(times[-1]) < runs:
         turn_at = time.perf_counter()
         while is_quiet is not None and not is_quiet() and time.perf_counter() < turn_at + patience:
