@@ -102,6 +102,8 @@ def convolutions() -> Iterator[CompressedModel]:
     for weight, node, x in (
         ((5, 3, 4), Node("Conv", "c", ("x", "c.weight"), ("y",), one_axis), (N, 3, 17)),
         ((6, 1, 3, 3), conv("c", "x", "y", kernel=3, group=3, strides=(2, 1), pads=(1, 1, 1, 1)), (N, 3, 6, None)),
+        ((3, 1, 3, 3), conv("c", "x", "y", kernel=3, group=3, pads=(1, 1, 1, 1)), (N, 3, 5, 11)),
+        ((6, 1, 3, 3), conv("c", "x", "y", kernel=3, group=3, strides=(2, 2), pads=(0, 1, 3, 2)), (N, 3, 4, None)),
         ((6, 2, 1, 1), conv("c", "x", "y", group=3, dilations=(3, 2), auto_pad="SAME_UPPER"), (N, 6, 4, None)),
         ((7, 3, 2, 4), conv("c", "x", "y"), (N, 3, 2, 4)),
         ((300, 4), Node("Linear", "c", ("x", "c.weight"), ("y",)), (N, 2, 4)),
