@@ -27,7 +27,7 @@ in one process and ran in turns; DeepSparse 1.8, which wants older packages, is 
 Compare inside a table only.
 
 * A turn of all engines counts if every core was as fast before and after it as it is alone (quiet.py): in a virtual machine the
-  other thread of a core may be somebody else's. Where minutes of waiting did not help, the line of the network says how many
+  other thread of a core may be somebody else's. Where waiting (--patience) did not help, the line of the network says how many
   runs were disturbed.
 * Dense float32 and ONNX Runtime's static int8 run the network before pruning; what is sparse runs the pruned one.
   DeepSparse leaves AlexNet up to the second LRN, which it does not know, to ONNX Runtime: 8 operators of 21.

@@ -1,8 +1,10 @@
 """Whether something else uses the cores.
 
 In a virtual machine a core may be one of two threads of a real one, and the other thread somebody else's. While that one works,
-dense loops of multiplications lose little, and loops that fill every cycle with other instructions as well lose a third:
-ratios between engines are then those of the moment. So the speed of such a loop is looked at before and after every turn.
+dense loops of multiply-adds lose little, and loops that fill every cycle with other instructions as well lose more: ratios
+between engines are then those of the moment. So networks.py looks at the speed of such a loop before and after every turn.
+
+python benchmarks/quiet.py     what every core has of the best speed, for ten seconds
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from dataclasses import dataclass
 
 from opq import _core
 
-_SHARE = 0.92  # of the best speed; alone a core has 0.97 and more of it, beside another thread three quarters
+_SHARE = 0.92  # of the best speed: between what a core has alone and beside another thread, which quiet.py prints
 
 
 @dataclass
@@ -52,3 +54,18 @@ def core_speeds() -> list[float]:
         return speeds
     finally:
         os.sched_setaffinity(0, cores)
+
+
+def main() -> None:
+    """Print."""
+    looks = []
+    for _ in range(20):
+        looks.append(core_speeds())
+        time.sleep(0.5)
+    best = max(map(max, looks))
+    for speeds in looks:
+        print("  ".join(f"{100 * speed / best:3.0f} %" for speed in speeds))
+
+
+if __name__ == "__main__":
+    main()

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from instruction_sets import instruction_set
 from networks import depthwise_networks, quantized, random_networks, small_network
 
 import opq
@@ -23,48 +24,34 @@ from opq.verification import verify
 ISAS = _core.supported_isas()
 
 
-def run(model, x, threads=1, isa=None, monkeypatch=None):
+def run(model, x, threads=1, isa=None):
     """The outputs of the core with one instruction set."""
-    before = os.environ.get("OPQ_ISA")
-    if isa is not None:
-        os.environ["OPQ_ISA"] = isa
-    try:
+    with instruction_set(isa):
         session = opq.Session(model, threads=threads)
         assert isa is None or session.instruction_set == isa
         return session.run(None, {"x": x})
-    finally:
-        if before is None:
-            os.environ.pop("OPQ_ISA", None)
-        else:
-            os.environ["OPQ_ISA"] = before
+
+
+def assert_bounds(model, x, threads, isa):
+    """Of every node against the reference, with one instruction set."""
+    with instruction_set(isa):
+        result = verify(model, {"x": x}, threads)
+    assert result.same_bits
+    assert [node for node in result.nodes if not node.passed] == []
 
 
 @pytest.mark.parametrize("isa", ISAS)
 @given(network=random_networks(), threads=st.integers(1, 4))
 @settings(max_examples=60)
 def test_random_networks_keep_the_bounds(isa, network, threads):
-    model, x = network
-    os.environ["OPQ_ISA"] = isa
-    try:
-        result = verify(model, {"x": x}, threads)
-    finally:
-        del os.environ["OPQ_ISA"]
-    assert result.same_bits
-    assert [node for node in result.nodes if not node.passed] == []
+    assert_bounds(*network, threads, isa)
 
 
 @pytest.mark.parametrize("isa", ISAS)
 @given(network=depthwise_networks(), threads=st.sampled_from([1, 3]))
 def test_depthwise_layers_keep_the_bounds(isa, network, threads):
-    model, x = network
-    os.environ["OPQ_ISA"] = isa
-    try:
-        result = verify(model, {"x": x}, threads)
-    finally:
-        del os.environ["OPQ_ISA"]
-    assert result.same_bits
-    assert [node for node in result.nodes if not node.passed] == []
-    for a, b in zip(run(model, x, threads, isa), run(model, x, 1, "scalar"), strict=True):
+    assert_bounds(*network, threads, isa)
+    for a, b in zip(run(*network, threads, isa), run(*network, 1, "scalar"), strict=True):
         assert a.tobytes() == b.tobytes()
 
 
@@ -93,11 +80,8 @@ def test_matmul(isa, rows, depth, columns, levels, sparsity, threads, seed):
     q = quantized(rng, (rows, depth), levels, sparsity)
     x = rng.normal(size=(depth, columns) if columns else depth).astype(np.float32)
     x[rng.random(x.shape) < 0.3] = 0
-    os.environ["OPQ_ISA"] = isa
-    try:
+    with instruction_set(isa):
         y = q.matmul(x, threads=threads)
-    finally:
-        del os.environ["OPQ_ISA"]
     steps = q.channel_steps().astype(np.float64).reshape((-1,) + (1,) * (x.ndim - 1))
     codes = q.codes.astype(np.float64)
     n = depth + 2

@@ -1,12 +1,12 @@
 """Sessions of integer precision in the core: equal to the reference in every bit."""
 
 import dataclasses
-import os
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from instruction_sets import instruction_set
 from networks import conv, depthwise_networks, quantized, random_networks
 
 import opq
@@ -34,11 +34,8 @@ def core(model, precision, x, threads=1):
 
 def core_on(isa, model, precision, x, threads=1):
     """Likewise, with one instruction set."""
-    os.environ["OPQ_ISA"] = isa
-    try:
+    with instruction_set(isa):
         return core(model, precision, x, threads)
-    finally:
-        del os.environ["OPQ_ISA"]
 
 
 def assert_same_bits(got, expected):
@@ -210,12 +207,8 @@ def test_functions_of_single_elements(function, held, other, width, seed, precis
     ranges = {"a": Range(-1.0, 1.0), "b": Range(-1.0, 0.5), "y": Range(-1.0, 2.0)}
     model = opq.CompressedModel(graph, {}, ranges={name: ranges[name] for name in held})
     expected = integer_execution.run(graph, {}, model.ranges, precision, inputs)
-    before = os.environ.get("OPQ_ISA")
-    os.environ["OPQ_ISA"] = isa
-    try:
+    with instruction_set(isa):
         got = opq.Session(model, threads=threads, precision=precision).run(None, inputs)
-    finally:
-        os.environ.pop("OPQ_ISA") if before is None else os.environ.update(OPQ_ISA=before)
     assert_same_bits(got, expected)
 
 
@@ -344,11 +337,8 @@ def test_dense_codes_of_any_size_are_exact(isa, largest, outliers, channels, row
     )
     compressed = opq.CompressedModel(graph, {"c.weight": weight}, ranges={"x": Range(0.0, 255.0)})
     x = np.where(rng.random((1, channels, 7, 9)) < 0.8, 255.0, rng.integers(0, 256, (1, channels, 7, 9))).astype(np.float32)
-    os.environ["OPQ_ISA"] = isa
-    try:
+    with instruction_set(isa):
         session = opq.Session(compressed, precision="int8", threads=1, kernels={"c": "dense"})
         assert session.instruction_set == isa
         got = session.run(None, {"x": x})
-    finally:
-        del os.environ["OPQ_ISA"]
     assert_same_bits(got, reference(compressed, "int8", x))

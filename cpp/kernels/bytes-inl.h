@@ -125,9 +125,9 @@ template <class S, int... V>
   for (int i = 0; i < out.runs; ++i) copy_bytes<S>(apart + i * out.step, y + i * out.length, out.length);
 }
 
-// Row m of the output, of sums in memory. Not inlined: what it needs would take registers from the sums of byte_rows.
+// Row m of the output, of sums in memory.
 template <class S, int... V>
-[[gnu::noinline]] void finish_sums(Seq<V...> all, const int32_t* sums, const ByteOutput& out, int m) {
+inline void finish_sums(Seq<V...> all, const int32_t* sums, const ByteOutput& out, int m) {
   const S sum[sizeof...(V)] = {S::load(sums + S::kPixels * V, out.rules[m].shift)...};
   finish_byte_row(all, sum, out, m);
 }

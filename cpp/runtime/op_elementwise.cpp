@@ -9,8 +9,6 @@
 namespace opq {
 namespace {
 
-constexpr int64_t kGrain = 16384;  // elements per task
-
 // Float32, all of one shape: function(operands, y, n, kernels) on any piece of them.
 template <typename Function>
 class SameShapeStep final : public ElementwiseStep {

@@ -12,8 +12,6 @@
 namespace opq {
 namespace {
 
-constexpr int64_t kGrain = 16384;  // elements per task
-
 // Relu and Clip: the ends on the grid.
 template <typename T>
 class ClampStep final : public Step {

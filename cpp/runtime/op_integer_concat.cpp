@@ -10,7 +10,6 @@
 namespace opq {
 namespace {
 
-constexpr int64_t kGrain = 16384;      // elements per task
 constexpr std::size_t kAtOnce = 1024;  // floats, in the L1 cache
 
 template <typename T>

@@ -29,7 +29,9 @@ void parallel_ranges(ThreadPool& pool, int64_t total, int64_t grain, const Body&
   }
 }
 
-// How many items of `work` elements each make a task that is worth handing to a thread.
-inline int64_t grain_of(int64_t work) { return std::max<int64_t>(1, 16384 / std::max<int64_t>(1, work)); }
+inline constexpr int64_t kGrain = 16384;  // elements that make a task worth handing to a thread
+
+// How many items of `work` elements each make one.
+inline int64_t grain_of(int64_t work) { return std::max<int64_t>(1, kGrain / std::max<int64_t>(1, work)); }
 
 }  // namespace opq

@@ -7,11 +7,7 @@
 #include "runtime/shapes.h"
 
 namespace opq {
-namespace {
-
-constexpr int64_t kGrain = 16384;  // elements per task
-
-}  // namespace
+namespace {}  // namespace
 
 void PlanRun::set_addresses(const std::vector<const std::byte*>& inputs) const {
   const std::vector<Place>& places = plan.places();

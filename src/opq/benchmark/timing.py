@@ -41,7 +41,7 @@ class Engine:
 
 
 def measure(
-    engines: list[Engine], warmup: int, runs: int, is_quiet: Callable[[], bool] | None = None, patience: float = 45.0
+    engines: list[Engine], warmup: int, runs: int, is_quiet: Callable[[], bool] | None = None, patience: float = 0.0
 ) -> list[Timing]:
     """Load each engine and run it once, then time them in turns, so that other load on the machine hits them alike.
 
