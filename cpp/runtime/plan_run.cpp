@@ -7,6 +7,7 @@
 #include "runtime/shapes.h"
 
 namespace opq {
+
 void PlanRun::set_addresses(const std::vector<const std::byte*>& inputs) const {
   const std::vector<Place>& places = plan.places();
   for (std::size_t v = 0; v < places.size(); ++v) {
