@@ -111,7 +111,7 @@ struct LargeQuad {
 struct QuadBlock {
   const int8_t* codes;  // [(rows + 3) / 4][quads][4 rows][4]
   int quads;
-  int turn;  // so many neighbouring quads add up in 16 bits: 9, 4, 2, or 1
+  int turn;  // so many neighbouring quads add up in 16 bits, from the first one on
   const uint32_t*
       large_begin;  // [rows + 1]: row m has large[large_begin[m]] to large[large_begin[m + 1] - 1], an even number
   const LargeQuad* large;

@@ -8,13 +8,14 @@
 // Codes that fill up a row of four, in either direction, are 0.
 //
 // With dot products an instruction adds four products in 32 bits: the sums of four rows stay in registers over all k.
-// Without, vpmaddubsw adds two and two of them in 16 bits. As long as codes are small, these sums are added up in 16
-// bits for a turn of several quads before they go on in 32: one multiplication per quad instead of two. A turn may have
+// Without, vpmaddubsw adds two and two of them in 16 bits, and these sums are added up in 16 bits for a turn of several
+// quads before they go on in 32: one multiplication per quad instead of two. In a turn, the positive codes that are
+// added to one another, and the negative ones, add up to 128 at the most:
 //
-//   9 quads of codes up to 7, 4 of 15, 2 of 31:   2 * 255 * code * quads <= 32767
+//   255 * 128 <= 32767
 //
-// Few codes of a layer are much larger than the others. They are cut off at a turn's largest code, and what is left is
-// added afterwards, for the quads that have any: `large`, some percent of all (runtime/quad_split.h decides where).
+// Where the codes of a turn add up to more, the largest ones are cut, and what is left of them is added afterwards, for
+// the quads that have any: `large`, some percent of all at the most (runtime/quad_split.h decides how long turns are).
 #pragma once
 
 #include "kernels/bytes-inl.h"
@@ -79,10 +80,14 @@ inline void quad_rows(Seq<V...> all, const int8_t* codes, int quads, const uint8
   store_rows(all, sums, s0, s1, s2, s3);
 }
 
-// sums of one row += those of a turn.
+// sums of one row += those of a turn, or = those of the first one.
 template <class Q, int... V>
-inline void end_turn(Seq<V...>, const typename Q::Short (&turn)[sizeof...(V)], int32_t* sums) {
-  (Q::load(sums + Q::kPixels * V).add(turn[V]).store(sums + Q::kPixels * V), ...);
+inline void end_turn(Seq<V...>, const typename Q::Short (&turn)[sizeof...(V)], int32_t* sums, bool is_first) {
+  if (is_first) {
+    (Q::zero().add(turn[V]).store(sums + Q::kPixels * V), ...);
+  } else {
+    (Q::load(sums + Q::kPixels * V).add(turn[V]).store(sums + Q::kPixels * V), ...);
+  }
 }
 
 // Turn by turn; the last one may be shorter. The loop over a turn is not unrolled: the compiler would change the order
@@ -91,13 +96,14 @@ template <class Q, int... V>
 inline void quad_rows_in_turns(Seq<V...> all, const int8_t* codes, int quads, int turn, const uint8_t* panel,
                                int32_t* sums, First<Q> first) {
   using Short = typename Q::Short;
+  bool is_first = false;
   if constexpr (kIsCompensated<Q>) {
     for (int row = 0; row < 4; ++row) {
       const auto at = [=](int v) { return sums + row * kByteTile + Q::kPixels * v; };
       (first.begin(row, at(V)).store(at(V)), ...);
     }
   } else {
-    for (int row = 0; first && row < 4; ++row) (Q::zero().store(sums + row * kByteTile + Q::kPixels * V), ...);
+    is_first = first;
   }
   for (int begin = 0; begin < quads; begin += turn) {
     const auto begin_of = [=](int row, int v) { return Short::of_quads(panel + 4 * Q::kPixels * v, codes + 4 * row); };
@@ -106,10 +112,11 @@ inline void quad_rows_in_turns(Seq<V...> all, const int8_t* codes, int quads, in
     codes += 16, panel += 4 * kByteTile;
     const int count = quads - begin < turn ? quads - begin : turn;
     for (int i = 1; i < count; ++i, codes += 16, panel += 4 * kByteTile) add_quad(all, codes, panel, s0, s1, s2, s3);
-    end_turn<Q>(all, s0, sums);
-    end_turn<Q>(all, s1, sums + kByteTile);
-    end_turn<Q>(all, s2, sums + 2 * kByteTile);
-    end_turn<Q>(all, s3, sums + 3 * kByteTile);
+    end_turn<Q>(all, s0, sums, is_first);
+    end_turn<Q>(all, s1, sums + kByteTile, is_first);
+    end_turn<Q>(all, s2, sums + 2 * kByteTile, is_first);
+    end_turn<Q>(all, s3, sums + 3 * kByteTile, is_first);
+    is_first = false;
     asm volatile("" : : "r"(sums) : "memory");  // or the compiler keeps sums in registers, which the turn needs
   }
 }

@@ -184,27 +184,29 @@ class QuadCodes {
 
   // One row of a block: its codes to dense[k / 4][k % 4], whose quads are 16 apart.
   void add_row(const int8_t* codes, int64_t depth, int8_t* dense) {
-    for (int64_t quad = 0; 4 * quad < depth; ++quad, dense += 16) {
-      int rest[4] = {};
-      bool is_large = false;
-      for (int64_t j = 0; j < std::min<int64_t>(4, depth - 4 * quad); ++j) {
-        const int code = codes[4 * quad + j];
-        dense[j] = static_cast<int8_t>(std::clamp(code, -split_.most, split_.most));
-        rest[j] = code - dense[j];
-        is_large |= rest[j] != 0;
+    const int64_t turn = split_.cuts ? 4 * split_.turn : depth;
+    for (int64_t begin = 0; begin < depth; begin += turn) {
+      const int count = static_cast<int>(std::min(turn, depth - begin));
+      int8_t rest[kDepth] = {};
+      if (split_.cuts) cut_turn(codes + begin, count, rest);
+      for (int k = 0; k < count; ++k) {
+        const int64_t at = begin + k;
+        dense[at / 4 * 16 + at % 4] = static_cast<int8_t>(codes[at] - rest[k]);
       }
-      while (is_large) {
-        LargeQuad large = {static_cast<uint16_t>(quad), {}};
-        is_large = false;
-        for (int j = 0; j < 4; ++j) {
-          large.codes[j] = static_cast<int8_t>(std::clamp(rest[j], -kMostLargeCode, kMostLargeCode));
-          rest[j] -= large.codes[j];
-          is_large |= rest[j] != 0;
-        }
-        large_.push_back(large);
-      }
+      for (int k = 0; k < count; k += 4) add_large((begin + k) / 4, rest + k);
     }
     if (large_.size() % 2 != 0) large_.push_back({});
+  }
+  // What is cut off four codes, by as many LargeQuads as the largest part takes.
+  void add_large(int64_t quad, int8_t* rest) {
+    while (std::any_of(rest, rest + 4, [](int8_t code) { return code != 0; })) {
+      LargeQuad large = {static_cast<uint16_t>(quad), {}};
+      for (int j = 0; j < 4; ++j) {
+        large.codes[j] = std::clamp<int8_t>(rest[j], -kMostLargeCode, kMostLargeCode);
+        rest[j] = static_cast<int8_t>(rest[j] - large.codes[j]);
+      }
+      large_.push_back(large);
+    }
   }
 
   // Blocks before the last one are of whole quads.

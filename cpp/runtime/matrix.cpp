@@ -19,7 +19,7 @@ Matrix::Matrix(const int8_t* codes, int64_t rows, int64_t depth, std::vector<flo
     throw Error(ErrorCode::kInput, "codes have shape [" + std::to_string(rows) + ", " + std::to_string(depth) + "]");
   }
   Weights weights{.codes = codes, .rows = rows, .depth = depth};
-  const WeightStatistics statistics = statistics_of(weights, single_column);
+  const WeightStatistics statistics = statistics_of(weights, {.column_nonzeros = single_column});
   weights.statistics = &statistics;
   if (single_column) {
     single_ = LinearLayer::pack(weights, cheapest(kernel_options(facts_of(weights, nullptr, Precision::kFloat32))));

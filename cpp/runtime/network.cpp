@@ -208,9 +208,13 @@ class Network::Loader {
     const Tensor& tensor = network_.tensors_[t];
     weights.rows = tensor.shape[0];
     weights.depth = tensor.elements / tensor.shape[0];
-    const bool with_columns =
-        std::any_of(users_[t].begin(), users_[t].end(), [this](std::size_t node) { return is_linear(node); });
-    const WeightStatistics statistics = statistics_of(weights, with_columns);
+    Counted counted;
+    for (const std::size_t node : users_[t]) {
+      counted.column_nonzeros |= is_linear(node);
+      counted.large_quads |=
+          !is_linear(node) && network_.precision_ == Precision::kInt8 && !network_.kernels_.has_dot_products;
+    }
+    const WeightStatistics statistics = statistics_of(weights, counted);
     weights.statistics = &statistics;
     packed_.clear();
     for (const std::size_t node : users_[t]) pack(node, tensor, weights);

@@ -2,45 +2,134 @@
 
 #include <algorithm>
 #include <iterator>
-#include <numeric>
+
+#include "kernels/kernels.h"
 
 namespace opq {
 namespace {
 
-// 2 * 255 * most * quads fits into 16 bits. work: per quad, in multiplications, of which there are two where each quad
-// goes to 32 bits. In a longer turn there is one, and its share of a turn's end, and the loads become a bound: as
-// measured.
-struct Turn {
-  int quads, most;
-  double work;
-};
-constexpr Turn kTurns[] = {{1, 64, 2.0}, {2, 31, 1.72}, {4, 15, 1.5}, {9, 7, 1.33}};
+constexpr int kMostTurnSum = 128;  // 255 * 128 <= 32767
+constexpr int kBlockQuads = kByteDepth / 4;
+
+// By turns of 1, 2, 4, ... quads: what a quad takes, in multiplications, of which there are two where each quad goes to
+// 32 bits. In a longer turn there is one, and its share of a turn's end, and the loads become a bound: as measured.
+constexpr double kWork[] = {2.0, 1.63, 1.47, 1.34, 1.29, 1.27, 1.25, 1.24};
 constexpr double kLargeWork = 3.0;  // has no neighbours to share its codes and pixels with
 
-double quads_of(const WeightStatistics& statistics) {
-  return static_cast<double>(std::accumulate(statistics.quads.begin(), statistics.quads.end(), int64_t{0}));
+static_assert(1 << (LargeQuadCounter::kLengths - 1) == kBlockQuads && std::size(kWork) == LargeQuadCounter::kLengths);
+
+// After so many quads, a length of turns that takes longer than a shorter one is given up, and so are longer ones.
+constexpr int64_t kQuadsToKnow = 1024;
+
+// Cuts `excess` off the codes of this sign among k = first, first + 1, first + 4, first + 5, ...
+void cut_largest(const int8_t* codes, int count, int first, int sign, int excess, int8_t* rest) {
+  int places[kByteDepth / 2];
+  int* end = places;
+  for (int k = first; k < count; k += k % 2 == 0 ? 1 : 3) {
+    if (sign * codes[k] > 0) *end++ = k;
+  }
+  const auto is_smaller = [=](int a, int b) { return codes[a] != codes[b] ? sign * codes[a] < sign * codes[b] : a > b; };
+  for (std::make_heap(places, end, is_smaller); excess > 0; --end) {
+    std::pop_heap(places, end, is_smaller);
+    const int k = end[-1], cut = std::min(sign * codes[k], excess);
+    rest[k] = static_cast<int8_t>(sign * cut);
+    excess -= cut;
+  }
 }
 
-QuadSplit split_at(const WeightStatistics& statistics, const Turn& turn) {
-  QuadSplit split{.turn = turn.quads, .most = turn.most, .large = 0, .work = 0};
-  for (int code = turn.most + 1; code < static_cast<int>(statistics.quads.size()); ++code) {
-    const int64_t needed = (code - turn.most + kMostLargeCode - 1) / kMostLargeCode;
-    split.large += needed * statistics.quads[static_cast<std::size_t>(code)];
-  }
-  const double work = turn.work * quads_of(statistics) + kLargeWork * static_cast<double>(split.large);
-  split.work = work / kTurns[0].work;
-  return split;
+// The work of turns of 2^i quads.
+double work_of(std::size_t i, int64_t quads, int64_t large) {
+  return (kWork[i] * static_cast<double>(quads) + kLargeWork * static_cast<double>(large)) / kWork[0];
 }
 
 }  // namespace
 
 QuadSplit split_quads(const WeightStatistics& statistics, bool has_dot_products) {
-  if (has_dot_products) return {.turn = 1, .most = 128, .large = 0, .work = quads_of(statistics)};
-  QuadSplit splits[std::size(kTurns)];
-  std::transform(std::begin(kTurns), std::end(kTurns), splits,
-                 [&](const Turn& turn) { return split_at(statistics, turn); });
-  return *std::min_element(std::begin(splits), std::end(splits),
-                           [](const QuadSplit& a, const QuadSplit& b) { return a.work < b.work; });
+  if (has_dot_products) {
+    return {.turn = 1, .cuts = false, .large = 0, .work = static_cast<double>(statistics.quads)};
+  }
+  QuadSplit best{};
+  for (std::size_t i = 0; i < statistics.large_quads.size(); ++i) {
+    const int64_t large = statistics.large_quads[i];
+    const double work = work_of(i, statistics.quads, large);
+    if (i == 0 || work < best.work) best = {.turn = 1 << i, .cuts = true, .large = large, .work = work};
+  }
+  return best;
+}
+
+int cut_turn(const int8_t* codes, int count, int8_t* rest) {
+  std::fill_n(rest, count, int8_t{0});
+  int positive[4] = {}, negative[4] = {};  // sums of the codes of either sign, by k % 4
+  const auto add = [&](int k, int j) {
+    positive[j] += std::max<int>(codes[k + j], 0);
+    negative[j] += std::max<int>(-codes[k + j], 0);
+  };
+  int k = 0;
+  for (; k + 4 <= count; k += 4) {
+    for (int j = 0; j < 4; ++j) add(k, j);
+  }
+  for (int j = 0; k + j < count; ++j) add(k, j);
+  bool is_cut = false;
+  for (int first = 0; first < 4; first += 2) {
+    for (const int sign : {1, -1}) {
+      const int* sums = sign == 1 ? positive : negative;
+      const int excess = sums[first] + sums[first + 1] - kMostTurnSum;
+      if (excess <= 0) continue;
+      cut_largest(codes, count, first, sign, excess, rest);
+      is_cut = true;
+    }
+  }
+  int large = 0;
+  for (k = 0; is_cut && k < count; k += 4) {
+    int most = 0;
+    for (int j = k; j < std::min(k + 4, count); ++j) most = std::max(most, std::abs(rest[j]));
+    large += (most + kMostLargeCode - 1) / kMostLargeCode;
+  }
+  return large;
+}
+
+void LargeQuadCounter::add_row(const int8_t* codes, int64_t depth) {
+  for (int64_t k = 0; k < depth; k += kByteDepth) {
+    add_block(codes + k, static_cast<int>(std::min<int64_t>(kByteDepth, depth - k)));
+  }
+  if (quads_ < kQuadsToKnow) return;
+  for (std::size_t i = 1; i < lengths_; ++i) {
+    if (work_of(i, quads_, large_[i]) > work_of(i - 1, quads_, large_[i - 1])) lengths_ = i;
+  }
+}
+
+void LargeQuadCounter::add_block(const int8_t* codes, int count) {
+  int8_t padded[kByteDepth] = {};
+  std::copy_n(codes, count, padded);
+  int turns = (count + 3) / 4;
+  quads_ += turns;
+  // Of a turn: the sums of its positive codes, of codes 0 and 1 and of 2 and 3, and of its negative ones.
+  int16_t sums[kBlockQuads + 1][4] = {};
+  for (int quad = 0; quad < turns; ++quad) {
+    for (int pair = 0; pair < 2; ++pair) {
+      const int a = padded[4 * quad + 2 * pair], b = padded[4 * quad + 2 * pair + 1];
+      sums[quad][pair] = static_cast<int16_t>(std::max(a, 0) + std::max(b, 0));
+      sums[quad][pair + 2] = static_cast<int16_t>(std::max(-a, 0) + std::max(-b, 0));
+    }
+  }
+  for (std::size_t i = 0; i < lengths_; ++i) {
+    int16_t largest = 0;
+    for (int turn = 0; turn < turns; ++turn) {
+      for (const int16_t sum : sums[turn]) largest = std::max(largest, sum);
+    }
+    for (int turn = 0; turn < turns && largest > kMostTurnSum; ++turn) {
+      if (*std::max_element(sums[turn], sums[turn] + 4) <= kMostTurnSum) continue;
+      const int length = 4 << i, begin = turn * length;
+      int8_t rest[kByteDepth];
+      large_[i] += cut_turn(codes + begin, std::min(length, count - begin), rest);
+    }
+    // Two turns become one of twice the length.
+    std::fill_n(sums[turns], 4, int16_t{0});
+    turns = (turns + 1) / 2;
+    for (int turn = 0; turn < turns; ++turn) {
+      for (int j = 0; j < 4; ++j) sums[turn][j] = static_cast<int16_t>(sums[2 * turn][j] + sums[2 * turn + 1][j]);
+    }
+  }
 }
 
 }  // namespace opq

@@ -1,7 +1,6 @@
 // The weights of a layer as they come out of the file.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <vector>
 
@@ -23,8 +22,14 @@ struct WeightStatistics {
   int largest_code = 0;                   // the largest absolute one; 0 without codes
   std::vector<CodeSums> code_sums;        // by row; empty without codes
   std::vector<uint16_t> column_nonzeros;  // [row / kCountedRows][k], where they were asked for
-  // By the largest absolute code in them: how many quads there are, four neighbouring codes of a row.
-  std::array<int64_t, 129> quads = {};
+  int64_t quads = 0;                      // four neighbouring codes of a row
+  std::vector<int64_t> large_quads;       // LargeQuadCounter's, where they were asked for
+};
+
+// What not every layer needs to know of its weights.
+struct Counted {
+  bool column_nonzeros = false;  // sparse columns, which Linear layers alone have
+  bool large_quads = false;      // dense convolutions of bytes without dot products
 };
 
 // codes[rows][depth] (int8), all of them or through a reader, or values[rows][depth] (float32); the others are null.
@@ -43,8 +48,7 @@ struct Weights {
   }
 };
 
-// Does not read `statistics`. with_columns: for sparse columns, which Linear layers alone have. Throws Error(kFormat)
-// for codes that cannot be read.
-WeightStatistics statistics_of(const Weights& weights, bool with_columns);
+// Does not read `statistics`. Throws Error(kFormat) for codes that cannot be read.
+WeightStatistics statistics_of(const Weights& weights, const Counted& counted);
 
 }  // namespace opq

@@ -137,7 +137,7 @@ struct Q32 {
       return {vmlal_s8(low, vget_low_s8(p), vget_low_s8(c)), vmlal_high_s8(high, p, c)};
     }
   };
-  // Two products' sums fit 16 bits: 2 * 128 * code * turn.
+  // Two products' sums fit 16 bits: x is -128 to 127, and the codes of either sign add up to 128 at the most.
   Q32 add(Short sums) const { return {vpadalq_s16(raw, vpaddq_s16(sums.low, sums.high))}; }
   static int32x4_t add_codes(int32x4_t sums, int8x16_t codes) { return vpadalq_s16(sums, vpaddlq_s8(codes)); }
 #endif

@@ -74,7 +74,8 @@ struct Q32 {
   void store(int32_t* sums) const {
     for (int p = 0; p < kPixels; ++p) sums[p] = lane[p];
   }
-  // + code0 * x[p][0] + ... + code3 * x[p][3]. codes: four bytes, -64 to 64, or any with kHasDotProducts.
+  // + code0 * x[p][0] + ... + code3 * x[p][3]. codes: four bytes; without kHasDotProducts neither the positive
+  // nor the negative ones of the first two, or of the last two, add up to more than 128.
   Q32 add_quads(const uint8_t* x, const int8_t* codes) const {
     Q32 v;
     for (int p = 0; p < kPixels; ++p) {

@@ -109,7 +109,7 @@ struct N16 {
   }
 };
 
-// vpmaddubsw adds two products in 16 bits, 2 * 255 * 64 at the most, vpmaddwd these in 32.
+// vpmaddubsw adds two products in 16 bits, vpmaddwd two such sums in 32.
 struct Q32 {
   static constexpr bool kHasDotProducts = false;
   static constexpr int kPixels = 8;
