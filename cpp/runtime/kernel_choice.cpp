@@ -148,7 +148,8 @@ LayerFacts facts_of(const Weights& weights, const ConvGeometry* geometry, Precis
                    .largest_code = weights.statistics->largest_code};
   facts.is_depthwise = geometry && geometry->group > 1 && weights.depth == geometry->kernel_h * geometry->kernel_w &&
                        (precision == Precision::kFloat32 || weights.depth <= CodePairs::kMostDepth);
-  if (precision == Precision::kInt8 && geometry) facts.quad_work = split_quads(*weights.statistics, has_dot_products).work;
+  if (precision == Precision::kInt8 && geometry)
+    facts.quad_work = split_quads(*weights.statistics, has_dot_products).work;
   for (const CodeSums& row : weights.statistics->code_sums) {
     facts.segments += 1 + std::max(row.positive, row.negative) / CodePairs::kMostByteSum;
   }

@@ -28,7 +28,9 @@ void cut_largest(const int8_t* codes, int count, int first, int sign, int excess
   for (int k = first; k < count; k += k % 2 == 0 ? 1 : 3) {
     if (sign * codes[k] > 0) *end++ = k;
   }
-  const auto is_smaller = [=](int a, int b) { return codes[a] != codes[b] ? sign * codes[a] < sign * codes[b] : a > b; };
+  const auto is_smaller = [=](int a, int b) {
+    return codes[a] != codes[b] ? sign * codes[a] < sign * codes[b] : a > b;
+  };
   for (std::make_heap(places, end, is_smaller); excess > 0; --end) {
     std::pop_heap(places, end, is_smaller);
     const int k = end[-1], cut = std::min(sign * codes[k], excess);
