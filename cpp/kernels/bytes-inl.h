@@ -125,10 +125,22 @@ template <class S, int... V>
   for (int i = 0; i < out.runs; ++i) copy_bytes<S>(apart + i * out.step, y + i * out.length, out.length);
 }
 
+// S for sums that come from memory: of sets to which another order of the pixels in registers is easier then.
+template <class S>
+struct OfSumsOf {
+  using type = S;
+};
+template <class S>
+  requires requires { typename S::OfSums; }
+struct OfSumsOf<S> {
+  using type = typename S::OfSums;
+};
+
 // Row m of the output, of sums in memory.
 template <class S, int... V>
 inline void finish_sums(Seq<V...> all, const int32_t* sums, const ByteOutput& out, int m) {
-  const S sum[sizeof...(V)] = {S::load(sums + S::kPixels * V, out.rules[m].shift)...};
+  using T = typename OfSumsOf<S>::type;
+  const T sum[sizeof...(V)] = {T::load(sums + T::kPixels * V, out.rules[m].shift)...};
   finish_byte_row(all, sum, out, m);
 }
 

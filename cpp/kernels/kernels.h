@@ -39,7 +39,7 @@ struct SparseBlock {
   const uint16_t* pairs;  // [sum(counts)]: k + 256 * (code + 128)
 };
 
-// acc[m][p] += sum over k of  weights[m / 3][k][m % 3] * panel[k][p],  k ascending; rows is a multiple of 3.
+// acc[m][p] += sum over k of  weights[m / 3][k][m % 3] * panel[k][p],  k ascending.
 // Weights: floats, or codes.
 template <typename Weight>
 struct DenseBlock {

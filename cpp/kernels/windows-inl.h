@@ -41,6 +41,7 @@ struct WindowSums {
 // The usual window, one pass of 3 x 3 taps: its codes stay in registers.
 template <class S, class P, int stride>
 struct Window3x3 {
+  using Sum = S;
   using Sums = WindowSums<S, P, stride>;
   static constexpr int kCodes = 6 * Sums::kCodes;
   std::ptrdiff_t rows[3];
@@ -68,6 +69,7 @@ struct Window3x3 {
 // Likewise with halved codes.
 template <class S, class P, int stride>
 struct HalvedWindow3x3 {
+  using Sum = S;
   Window3x3<S, P, stride> high, low;
   int shift;
 
@@ -85,14 +87,15 @@ struct HalvedWindow3x3 {
 template <class S, class P, int stride>
 struct AnyWindow {
   using Sums = WindowSums<S, P, stride>;
+  using Sum = typename OfSumsOf<S>::type;
   const ByteWindow& window;
   int32_t* sums;  // [kByteTile]
   int shift;
 
   template <int... V>
-  void operator()(Seq<V...> all, const uint8_t* x, S (&sum)[sizeof...(V)]) const {
+  void operator()(Seq<V...> all, const uint8_t* x, Sum (&sum)[sizeof...(V)]) const {
     add_up(all, x);
-    ((sum[V] = S::load(sums + S::kPixels * V, shift)), ...);
+    ((sum[V] = Sum::load(sums + S::kPixels * V, shift)), ...);
   }
   template <int... V>
   void add_up(Seq<V...>, const uint8_t* x) const {
@@ -117,8 +120,9 @@ struct AnyWindow {
 };
 
 // The output's n pixels. The last 64 are written in whole.
-template <class S, int stride, bool has_residual, class SumsAt, int... V>
+template <int stride, bool has_residual, class SumsAt, int... V>
 inline void finish_window(Seq<V...> all, const uint8_t* x, const SumsAt& sums_at, const ByteOutput& out) {
+  using S = typename SumsAt::Sum;
   const ByteFinish<S> finish(out);
   const uint8_t* residual = out.residual;
   uint8_t* y = out.y;
@@ -139,15 +143,15 @@ inline void window_of(const ByteWindow& window, int32_t* sums, const ByteOutput*
   if (!out) return AnyWindow<S, P, stride>{window, sums, 0}.add_up(all, window.x);
   const int shift = out->rules->shift;
   const AnyWindow<S, P, stride> any = {window, sums, shift};
-  if (out->residual) return finish_window<S, stride, true>(all, window.x, any, *out);
+  if (out->residual) return finish_window<stride, true>(all, window.x, any, *out);
   const bool is_3x3 = window.height == 3 && window.pairs == 2;
   if (is_3x3 && window.passes == 1 && shift == 0) {
-    return finish_window<S, stride, false>(all, window.x, Window3x3<S, P, stride>(window), *out);
+    return finish_window<stride, false>(all, window.x, Window3x3<S, P, stride>(window), *out);
   }
   if (is_3x3 && window.halved && shift >= 0) {
-    return finish_window<S, stride, false>(all, window.x, HalvedWindow3x3<S, P, stride>(window, shift), *out);
+    return finish_window<stride, false>(all, window.x, HalvedWindow3x3<S, P, stride>(window, shift), *out);
   }
-  finish_window<S, stride, false>(all, window.x, any, *out);
+  finish_window<stride, false>(all, window.x, any, *out);
 }
 
 template <class S, class P>

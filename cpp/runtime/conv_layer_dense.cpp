@@ -36,7 +36,7 @@ class DenseConvLayer final : public TiledConvLayer {
     }
     std::vector<int64_t> costs;
     costs.reserve(groups() * row_groups());
-    for (int64_t i = 0; i < groups() * row_groups(); ++i) costs.push_back(depth() * padded_rows_of(i % row_groups()));
+    for (int64_t i = 0; i < groups() * row_groups(); ++i) costs.push_back(depth() * rows_of(i % row_groups()));
     set_costs(costs);
   }
 
@@ -47,14 +47,14 @@ class DenseConvLayer final : public TiledConvLayer {
   void multiply(const BlockIndex& block, const float* panel, float* acc, int vectors, const RowOutput* output,
                 const Kernels& kernels) const override {
     const DenseBlock<T> dense = {packed_.data() + offset(block), depth_of(block.depth_block)};
-    const int rows = padded_rows_of(block.row_group);
-    if (output) prefetch(*output, rows_of(block.row_group));
+    const int rows = rows_of(block.row_group);
+    if (output) prefetch(*output, rows);
     if constexpr (std::is_same_v<T, int8_t>) {
       kernels.dense_block_i8(dense, rows, panel, acc, vectors, block.depth_block == 0);
     } else {
       kernels.dense_block(dense, rows, panel, acc, vectors, block.depth_block == 0);
     }
-    if (output) kernels.finish_rows(acc, rows_of(block.row_group), *output);
+    if (output) kernels.finish_rows(acc, rows, *output);
   }
 
  private:
@@ -68,7 +68,6 @@ class DenseConvLayer final : public TiledConvLayer {
     }
   }
 
-  int padded_rows_of(int64_t row_group) const { return static_cast<int>(padded(rows_of(row_group))); }
   int64_t padded_rows() const { return padded(rows()); }
   int64_t offset(const BlockIndex& block) const {
     return (block.group * depth() + block.depth_block * kDepthBlock) * padded_rows() +

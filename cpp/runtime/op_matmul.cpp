@@ -73,7 +73,7 @@ class MatMulStep final : public Step {
     float* weights = panel + kPanelFloats;
     float* sums = weights + kWeightFloats;
     const int64_t rows = std::min(kRows, m_ - row), columns = std::min<int64_t>(kTile, n_ - column);
-    const int64_t padded_rows = (rows + kGroup - 1) / kGroup * kGroup, vectors = (columns + kVector - 1) / kVector;
+    const int64_t vectors = (columns + kVector - 1) / kVector;
     if (k_ == 0) std::fill_n(sums, kSumFloats, 0.0f);
     for (int64_t k = 0; k < k_; k += kDepthBlock) {
       const int64_t depth = std::min<int64_t>(kDepthBlock, k_ - k);
@@ -82,11 +82,11 @@ class MatMulStep final : public Step {
         std::copy_n(b + (k + i) * n_ + column, columns, out);
         std::fill(out + columns, out + kVector * vectors, 0.0f);
       }
-      for (int64_t m = 0; m < padded_rows; ++m) {
+      for (int64_t m = 0; m < rows; ++m) {
         float* out = weights + m / kGroup * depth * kGroup + m % kGroup;
-        for (int64_t i = 0; i < depth; ++i) out[i * kGroup] = m < rows ? a[(row + m) * k_ + k + i] : 0.0f;
+        for (int64_t i = 0; i < depth; ++i) out[i * kGroup] = a[(row + m) * k_ + k + i];
       }
-      kernels.dense_block({weights, static_cast<int>(depth)}, static_cast<int>(padded_rows), panel, sums,
+      kernels.dense_block({weights, static_cast<int>(depth)}, static_cast<int>(rows), panel, sums,
                           static_cast<int>(vectors), k == 0);
     }
     const Activation none;
