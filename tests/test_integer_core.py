@@ -188,19 +188,19 @@ def test_parts_of_any_grid_are_put_together_on_that_of_the_output(ends, axis, wi
 
 @given(
     st.sampled_from(["Add", "Sub", "Mul", "Div", "Add Relu", "Add Clip", "Relu", "Clip", "LeakyRelu"]),
-    st.sets(st.sampled_from(["a", "b", "y"])), st.sampled_from([(3, 5), (1, 5), (3, 1)]), st.integers(1, 2000),
-    st.integers(0, 2**32 - 1), PRECISIONS, ISAS, st.sampled_from([1, 3]),
+    st.sets(st.sampled_from(["a", "b", "y"])), st.sampled_from([(3, 5), (1, 5), (3, 1)]), st.booleans(),
+    st.integers(1, 2000), st.integers(0, 2**32 - 1), PRECISIONS, ISAS, st.sampled_from([1, 3]),
 )  # fmt: skip
-def test_functions_of_single_elements(function, held, other, width, seed, precision, isa, threads):
+def test_functions_of_single_elements(function, held, other, one_for_all, width, seed, precision, isa, threads):
     """Of values of one shape, or with broadcasting, each held or not."""
     rng = np.random.default_rng(seed)
     first, *then = function.split()
-    operands = ("a", "b") if first in ("Add", "Sub", "Mul", "Div") else ("a",)
+    operands = ("ab" if seed % 2 == 0 else "ba") if first in ("Add", "Sub", "Mul", "Div") else "a"
     attributes = {"LeakyRelu": {"alpha": 0.25}, "Clip": {"min": -0.5, "max": 0.5}}
     nodes = [Node("LeakyRelu", f"l{b}", (a,), (b,), {"alpha": 0.5}) for a, b in (("x", "a"), ("z", "b"))]
-    nodes.append(Node(first, "f", operands, ("s" if then else "y",), attributes.get(first, {})))
+    nodes.append(Node(first, "f", tuple(operands), ("s" if then else "y",), attributes.get(first, {})))
     nodes += [Node(op, "g", ("s",), ("y",), attributes.get(op, {})) for op in then]
-    inputs = {"x": rng.normal(size=(3, 5, width)), "z": rng.normal(size=(*other, width))}
+    inputs = {"x": rng.normal(size=(3, 5, width)), "z": rng.normal(size=(*other, 1 if one_for_all else width))}
     inputs = {name: array.astype(np.float32) for name, array in inputs.items()}
     infos = tuple(ValueInfo(name, "float32", array.shape) for name, array in inputs.items())
     graph = Graph(infos, (ValueInfo("y", "float32", (None,) * 3),), tuple(nodes))

@@ -1,6 +1,8 @@
 // Clamps of values that are held as integers, and any step in float32 on operands that are held: they are dequantized
-// for it, and its result is quantized. Functions of single elements do so some elements at a time.
+// for it, and its result is quantized. Functions of single elements do so some elements at a time, with broadcasting
+// too.
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <limits>
 
@@ -46,16 +48,13 @@ template <typename T>
 class HeldElementwiseStep final : public Step {
  public:
   HeldElementwiseStep(const StepSource& source, std::unique_ptr<ElementwiseStep> step)
-      : step_(std::move(step)),
-        y_(source.fused.output),
-        grid_(source.output_grid()),
-        count_(element_count(source.output_shape())) {
+      : step_(std::move(step)), y_(source.fused.output), grid_(source.output_grid()) {
     for (const int value : source.node().inputs) operands_.push_back({value, source.held[value]});
   }
 
   void run(const Execution& execution) const override {
-    parallel_ranges(execution.pool, count_, kGrain, [&](int64_t begin, int64_t end, int) {
-      for (; begin < end; begin += kAtOnce) run_on(execution, begin, std::min(kAtOnce, end - begin));
+    step_->loops().for_pieces(execution.pool, kAtOnce, [&](int64_t a, int64_t b, int64_t y, int64_t count) {
+      run_on(execution, {a, b}, y, count);
     });
   }
 
@@ -66,24 +65,24 @@ class HeldElementwiseStep final : public Step {
     std::optional<Grid> grid;
   };
 
-  void run_on(const Execution& execution, int64_t first, int64_t count) const {
+  void run_on(const Execution& execution, const std::array<int64_t, 2>& first, int64_t first_y, int64_t count) const {
     alignas(64) float floats[2][kAtOnce], result[kAtOnce];
     const auto n = static_cast<std::size_t>(count);
     const float* x[2];
     for (std::size_t i = 0; i < operands_.size(); ++i) {
       const auto& [value, grid] = operands_[i];
-      x[i] = grid ? floats[i] : execution.input<float>(value) + first;
-      if (grid) dequantize(execution.input<T>(value) + first, *grid, floats[i], n, execution.kernels);
+      x[i] = grid ? floats[i] : execution.input<float>(value) + first[i];
+      const std::size_t needed = step_->loops().steps()[i] == 0 ? 1 : n;
+      if (grid) dequantize(execution.input<T>(value) + first[i], *grid, floats[i], needed, execution.kernels);
     }
-    if (!grid_) return step_->run_on(x, execution.output<float>(y_) + first, n, execution.kernels);
+    if (!grid_) return step_->run_on(x, execution.output<float>(y_) + first_y, n, execution.kernels);
     step_->run_on(x, result, n, execution.kernels);
-    quantize(result, *grid_, execution.output<T>(y_) + first, n, execution.kernels);
+    quantize(result, *grid_, execution.output<T>(y_) + first_y, n, execution.kernels);
   }
 
   std::unique_ptr<ElementwiseStep> step_;
   const int y_;
   const std::optional<Grid> grid_;
-  const int64_t count_;
   std::vector<Operand> operands_;  // one or two
 };
 

@@ -7,6 +7,7 @@
 #include <span>
 #include <vector>
 
+#include "runtime/broadcast.h"
 #include "runtime/network.h"
 #include "runtime/thread_pool.h"
 
@@ -39,11 +40,16 @@ class Step {
   virtual int64_t nonzeros() const { return 0; }  // of the weights
 };
 
-// A step of float32 that makes every element of its output of the same element of each input.
+// A step of float32 that makes every element of its output of one element of each input, with NumPy's broadcasting.
 class ElementwiseStep : public Step {
  public:
-  // n elements, from those at `operands` on, in the order of the node's inputs.
+  explicit ElementwiseStep(const Broadcast& loops) : loops_(loops) {}
+  const Broadcast& loops() const { return loops_; }
+  // n elements of the innermost loop, from those at `operands` on, in the order of the node's inputs.
   virtual void run_on(const float* const* operands, float* y, std::size_t n, const Kernels& kernels) const = 0;
+
+ private:
+  Broadcast loops_;
 };
 
 // What fusion made of the graph: `node` does the work; behind it `residual` is added and `activation` applied.
@@ -88,7 +94,7 @@ std::unique_ptr<Step> make_pad_step(const StepSource& source);           // Pad
 std::unique_ptr<Step> make_concat_step(const StepSource& source);        // Concat
 std::unique_ptr<Step> make_transpose_step(const StepSource& source);     // Transpose
 
-// The unary and binary steps whose operands have the shape of the output, else null.
+// The unary and binary steps of float32, else null.
 std::unique_ptr<ElementwiseStep> make_elementwise_step(const StepSource& source);
 
 // All of them, by operator, in float32.
