@@ -31,14 +31,16 @@ int64_t InputPlanes::offset_of(const ConvShape& shape, int64_t ky, int64_t kx) c
   return (plane * y_.size(shape.out_h) + y_.shift_of(ky)) * columns + x_.shift_of(kx);
 }
 
-const std::ptrdiff_t* InputPlanes::write_offsets(const ConvShape& shape, float*& scratch) const {
+const std::ptrdiff_t* InputPlanes::write_offsets(const ConvShape& shape, int64_t channels, int64_t channel_stride,
+                                                 float*& scratch) const {
   const auto misaligned = reinterpret_cast<std::uintptr_t>(scratch) % alignof(std::ptrdiff_t);
   if (misaligned != 0) scratch += (alignof(std::ptrdiff_t) - misaligned) / sizeof(float);
   auto* offsets = reinterpret_cast<std::ptrdiff_t*>(scratch);
   for (int64_t ky = 0, tap = 0; ky < y_.taps(); ++ky) {
     for (int64_t kx = 0; kx < x_.taps(); ++kx, ++tap) offsets[tap] = offset_of(shape, ky, kx);
   }
-  scratch += taps() * (sizeof(std::ptrdiff_t) / sizeof(float));
+  for (int64_t k = taps(); k < channels * taps(); ++k) offsets[k] = offsets[k - taps()] + channel_stride;
+  scratch += channels * taps() * static_cast<int64_t>(sizeof(std::ptrdiff_t) / sizeof(float));
   return offsets;
 }
 

@@ -11,6 +11,7 @@
 //   [phases_y][phases_x][rows][columns]
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 
@@ -49,10 +50,13 @@ class InputPlanes {
   int64_t row_stride(const ConvShape& shape) const { return x_.size(shape.out_w); }
   // Floats of one channel's planes; INT64_MAX if that is too small.
   int64_t channel_floats(const ConvShape& shape) const;
-  // Where the taps (ky, kx) of output pixel (0, 0) are in their channel's planes, in C order; pixel (r, p) is at
-  // + r * row_stride + p. Written to scratch, which is moved on by offset_floats() at the most.
-  const std::ptrdiff_t* write_offsets(const ConvShape& shape, float*& scratch) const;
-  int64_t offset_floats() const { return (taps() + 1) * int64_t{sizeof(std::ptrdiff_t) / sizeof(float)}; }
+  // Where the inputs k = (channel, ky, kx) of output pixel (0, 0) are, in C order, from the first of so many channels
+  // on; pixel (r, p) is at + r * row_stride + p. Written to scratch, which is moved on by offset_floats() at the most.
+  const std::ptrdiff_t* write_offsets(const ConvShape& shape, int64_t channels, int64_t channel_stride,
+                                      float*& scratch) const;
+  int64_t offset_floats(int64_t channels) const {
+    return (std::max<int64_t>(1, channels) * taps() + 1) * int64_t{sizeof(std::ptrdiff_t) / sizeof(float)};
+  }
   int64_t taps() const { return y_.taps() * x_.taps(); }
   // One phase of a channel's planes: [rows][columns], what lies inside of the image, and the steps in the image.
   struct Phase {

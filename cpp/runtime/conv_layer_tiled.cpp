@@ -31,7 +31,7 @@ struct TiledConvLayer::Job {
   const float* input = nullptr;                // x or the padded planes
   int64_t input_floats = 0;                    // that may be read
   int64_t channel_stride = 0, row_stride = 0;  // in input; between two rows of output pixels
-  const std::ptrdiff_t* tap_offsets = nullptr;
+  const std::ptrdiff_t* offsets = nullptr;     // of k, from the first channel of a group on
   int64_t pixels = 0;
 };
 
@@ -92,9 +92,9 @@ std::size_t TiledConvLayer::scratch_floats(const ConvShape& shape, int threads) 
   if (!reads_input_directly(shape)) {
     planes = saturating_product({shape.n, shape.c, planes_.channel_floats(shape)});
     if (planes > std::numeric_limits<int64_t>::max() / 4) return std::numeric_limits<std::size_t>::max();
-    planes += planes_.offset_floats() + kTile + kCacheLineFloats;
+    planes += kTile + kCacheLineFloats;
   }
-  return planes + 3 * kCacheLineFloats + thread_floats() * threads;
+  return planes_.offset_floats(group_channels()) + planes + 3 * kCacheLineFloats + thread_floats() * threads;
 }
 
 int64_t TiledConvLayer::part_begin(int64_t group, int64_t part, int64_t parts) const {
@@ -115,13 +115,14 @@ void TiledConvLayer::run(const ConvShape& shape, const float* x, float* y, const
     job.channel_stride = shape.h * shape.w;
     job.row_stride = shape.w;
     job.input_floats = shape.n * shape.c * job.channel_stride;
-    static constexpr std::ptrdiff_t kOnlyTap = 0;
-    job.tap_offsets = &kOnlyTap;
   } else {
-    job.tap_offsets = planes_.write_offsets(shape, scratch);
-    float* planes = scratch = align_to_cache_line(scratch);
-    job.input = planes;
     job.channel_stride = planes_.channel_floats(shape);
+  }
+  job.offsets = planes_.write_offsets(shape, group_channels(), job.channel_stride, scratch);
+  scratch = align_to_cache_line(scratch);
+  if (!reads_input_directly(shape)) {
+    float* planes = scratch;
+    job.input = planes;
     job.row_stride = planes_.row_stride(shape);
     const int64_t floats = shape.n * shape.c * job.channel_stride;
     job.input_floats = floats + kTile;
@@ -198,23 +199,17 @@ void TiledConvLayer::run_task(const Job& job, const Task& task, float* scratch) 
 
 void TiledConvLayer::pack(const Job& job, const Task& task, int64_t depth_block, const PanelRun* runs, int count,
                           float* panel) const {
-  std::ptrdiff_t offsets[kDepthBlock];
-  const int64_t first = depth_block * kDepthBlock, taps = planes_.taps();
-  const int64_t group_channels = depth_ / taps;
   const int depth = depth_of(depth_block);
-  int64_t tap = first % taps;
-  int64_t channel = (task.image * job.shape.c + task.group * group_channels + first / taps) * job.channel_stride;
-  for (int i = 0; i < depth; ++i) {
-    offsets[i] = channel + job.tap_offsets[tap];
-    if (++tap == taps) tap = 0, channel += job.channel_stride;
-  }
+  const std::ptrdiff_t* offsets = job.offsets + depth_block * kDepthBlock;
+  const int64_t first_channel = (task.image * job.shape.c + task.group * group_channels()) * job.channel_stride;
+  const float* input = job.input + first_channel;
   // Whole vectors read up to 7 floats too many: not behind the end of x.
   const PanelRun& last = runs[count - 1];
   const int64_t reach = last.src + int64_t{kVector} * last.vectors;
   int safe = depth;
-  while (safe > 0 && offsets[safe - 1] + reach > job.input_floats) --safe;
-  job.kernels.pack_panel(job.input, offsets, safe, runs, count, panel);
-  for (int i = safe; i < depth; ++i) std::copy_n(job.input + offsets[i] + runs[0].src, task.pixels, panel + i * kTile);
+  while (safe > 0 && first_channel + offsets[safe - 1] + reach > job.input_floats) --safe;
+  job.kernels.pack_panel(input, offsets, safe, runs, count, panel);
+  for (int i = safe; i < depth; ++i) std::copy_n(input + offsets[i] + runs[0].src, task.pixels, panel + i * kTile);
 }
 
 }  // namespace opq

@@ -61,6 +61,7 @@ class TiledConvLayer : public ConvLayer {
   struct Task;
 
   bool reads_input_directly(const ConvShape& shape) const;
+  int64_t group_channels() const { return depth_ / planes_.taps(); }
   int64_t groups_at_once() const;  // row groups of one task, at the most
   // The first row group of part i out of `parts`, by cost.
   int64_t part_begin(int64_t group, int64_t part, int64_t parts) const;

@@ -41,7 +41,7 @@ class IntegerConvLayer final : public IntegerLayer {
 
   std::size_t scratch_bytes(const ConvShape& shape, int threads) const override {
     ScratchSize size;
-    size.add<std::ptrdiff_t>(planes_.taps() + 1);
+    size.add<float>(static_cast<std::size_t>(planes_.offset_floats(group_channels())));
     size.add<T>(plane_elements(shape));
     for (int i = 0; i < threads; ++i) size.add<std::byte>(thread_bytes());
     return size.bytes();
@@ -53,8 +53,7 @@ class IntegerConvLayer final : public IntegerLayer {
     Job job{.shape = shape, .grids = grids, .epilogue = epilogue, .kernels = kernels};
     job.input = reinterpret_cast<const T*>(x);
     job.pixels = shape.out_h * shape.out_w;
-    auto* offsets = memory.take<float>((planes_.taps() + 1) * (sizeof(std::ptrdiff_t) / sizeof(float)));
-    job.tap_offsets = planes_.write_offsets(shape, offsets);
+    auto* offsets = memory.take<float>(static_cast<std::size_t>(planes_.offset_floats(group_channels())));
     T* planes = memory.take<T>(plane_elements(shape));
     if (reads_input_directly(shape)) {
       job.channel_stride = shape.h * shape.w;
@@ -70,6 +69,7 @@ class IntegerConvLayer final : public IntegerLayer {
       });
       job.input = planes;
     }
+    job.offsets = planes_.write_offsets(shape, group_channels(), job.channel_stride, offsets);
     job.is_by_rows = is_faster_by_rows(job);
     std::byte* own = memory.take<std::byte>(0);
     const int64_t tiles = tile_count(job);
@@ -98,7 +98,7 @@ class IntegerConvLayer final : public IntegerLayer {
     const Kernels& kernels;
     const T* input = nullptr;  // x or the padded planes
     int64_t channel_stride = 0, row_stride = 0;
-    const std::ptrdiff_t* tap_offsets = nullptr;
+    const std::ptrdiff_t* offsets = nullptr;  // of k, from the first channel of a group on
     int64_t pixels = 0;
     bool is_by_rows = false;  // a tile is rows of output pixels with the padding between them
   };
@@ -157,6 +157,7 @@ class IntegerConvLayer final : public IntegerLayer {
             .from = row * job.row_stride};
   }
 
+  int64_t group_channels() const { return depth_ / planes_.taps(); }
   int64_t depth_blocks() const { return blocks_of(depth_, block_depth_); }
   int64_t depth_of(int64_t block) const { return std::min(block_depth_, depth_ - block * block_depth_); }
 
@@ -236,11 +237,6 @@ class IntegerConvLayer final : public IntegerLayer {
     }
   }
 
-  // The first input channel of the task's image and group.
-  const T* first_channel(const Job& job, const Task& task) const {
-    return job.input + (task.image * job.shape.c + task.group * (depth_ / planes_.taps())) * job.channel_stride;
-  }
-
   // The stretches of a tile's pixels that are neighbours in the input; by rows all is one, padding included.
   // chunk: what the longest of them is copied as.
   static int find_runs(const Job& job, const Tile& tile, IntegerRun* runs, int& chunk) {
@@ -263,19 +259,10 @@ class IntegerConvLayer final : public IntegerLayer {
 
   void pack(const Job& job, const Task& task, int64_t block, const IntegerRun* runs, int count, int chunk,
             T* panel) const {
-    std::ptrdiff_t offsets[kByteDepth];
-    const int64_t first = block * block_depth_, taps = planes_.taps(), depth = depth_of(block);
-    int64_t tap = first % taps, channel = first / taps * job.channel_stride;
-    const T* x = first_channel(job, task);
-    for (int64_t done = 0; done < depth;) {
-      const int64_t n = std::min<int64_t>(kByteDepth, depth - done);
-      for (int64_t k = 0; k < n; ++k) {
-        offsets[k] = channel + job.tap_offsets[tap];
-        if (++tap == taps) tap = 0, channel += job.channel_stride;
-      }
-      Codes::pack(x, offsets, static_cast<int>(n), runs, count, chunk, panel + done * kByteTile, job.kernels);
-      done += n;
-    }
+    // The first input channel of the task's image and group.
+    const T* x = job.input + (task.image * job.shape.c + task.group * group_channels()) * job.channel_stride;
+    Codes::pack(x, job.offsets + block * block_depth_, static_cast<int>(depth_of(block)), runs, count, chunk, panel,
+                job.kernels);
   }
 
   typename Codes::Output output_at(const Job& job, const Task& task, int64_t row) const {

@@ -46,7 +46,7 @@ class IntegerDepthwiseLayer final : public IntegerLayer {
            std::byte* scratch, ThreadPool& pool, const Kernels& kernels) const override {
     Scratch memory(scratch);
     auto* space = memory.take<float>((planes_.taps() + 1) * (sizeof(std::ptrdiff_t) / sizeof(float)));
-    const Job job = {shape, epilogue, kernels, planes_.write_offsets(shape, space)};
+    const Job job = {shape, epilogue, kernels, planes_.write_offsets(shape, 1, 0, space)};
     std::byte* own = memory.take<std::byte>(0);
     const std::size_t elements = plane_elements(shape);
     parallel_ranges(
