@@ -316,14 +316,14 @@ def test_precisions_of_one_model_side_by_side(tmp_path):
 @pytest.mark.parametrize("isa", _core.supported_isas())
 @given(
     largest=st.sampled_from([1, 2, 7, 8, 15, 31, 64, 65, 127]), outliers=st.sampled_from([0.0, 0.003, 0.05]),
-    channels=st.sampled_from([3, 16, 130]), rows=st.integers(1, 9), seed=st.integers(0, 99),
+    channels=st.sampled_from([3, 16, 130]), rows=st.integers(1, 9), group=st.sampled_from([1, 1, 2]), seed=st.integers(0, 99),
 )  # fmt: skip
 @settings(max_examples=40)
-def test_dense_codes_of_any_size_are_exact(isa, largest, outliers, channels, rows, seed):
+def test_dense_codes_of_any_size_are_exact(isa, largest, outliers, channels, rows, group, seed):
     """What quad_split.cpp cuts off, and turns of many lengths: with inputs of 255 and codes of one sign, sums in 16 bits are as
     large as they can be."""
     rng = np.random.default_rng(seed)
-    codes = rng.integers(-largest, largest + 1, (rows, channels, 3, 3))
+    codes = rng.integers(-largest, largest + 1, (group * rows, channels, 3, 3))
     if seed % 3 == 0:
         codes = np.abs(codes)
     elif seed % 3 == 1:
@@ -331,12 +331,13 @@ def test_dense_codes_of_any_size_are_exact(isa, largest, outliers, channels, row
     codes = np.where(rng.random(codes.shape) < outliers, rng.choice([-127, 65, 127], codes.shape), codes).astype(np.int8)
     weight = QuantizedTensor(codes, 0.01, 127)
     graph = Graph(
-        (ValueInfo("x", "float32", ("N", channels, 7, 9)),),
-        (ValueInfo("y", "float32", ("N", rows, 5, 7)),),
-        (conv("c", "x", "y", kernel=3),),
+        (ValueInfo("x", "float32", ("N", group * channels, 7, 9)),),
+        (ValueInfo("y", "float32", ("N", group * rows, 5, 7)),),
+        (conv("c", "x", "y", kernel=3, group=group),),
     )
     compressed = opq.CompressedModel(graph, {"c.weight": weight}, ranges={"x": Range(0.0, 255.0)})
-    x = np.where(rng.random((1, channels, 7, 9)) < 0.8, 255.0, rng.integers(0, 256, (1, channels, 7, 9))).astype(np.float32)
+    x = np.where(rng.random((1, group * channels, 7, 9)) < 0.8, 255, rng.integers(0, 256, (1, group * channels, 7, 9)))
+    x = x.astype(np.float32)
     with instruction_set(isa):
         session = opq.Session(compressed, precision="int8", threads=1, kernels={"c": "dense"})
         assert session.instruction_set == isa

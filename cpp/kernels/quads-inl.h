@@ -15,7 +15,7 @@
 //   255 * 128 <= 32767
 //
 // Where the codes of a turn add up to more, the largest ones are cut, and what is left of them is added afterwards, for
-// the quads that have any: `large`, some percent of all at the most (runtime/quad_split.h decides how long turns are).
+// the quads that have any: `large`, few where codes are small (runtime/quad_split.h decides how long turns are).
 #pragma once
 
 #include "kernels/bytes-inl.h"

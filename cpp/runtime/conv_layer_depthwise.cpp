@@ -45,7 +45,7 @@ class DepthwiseConvLayer final : public ConvLayer {
   void run(const ConvShape& shape, const float* x, float* y, const Epilogue& epilogue, float* scratch, ThreadPool& pool,
            const Kernels& kernels) const override {
     if (is_3x3_) return run_3x3(shape, x, y, epilogue, pool, kernels);
-    const std::ptrdiff_t* offsets = planes_.write_offsets(shape, 1, 0, scratch);
+    const std::ptrdiff_t* offsets = planes_.write_offsets(shape, 1, planes_.channel_floats(shape), scratch);
     const int64_t pixels = shape.out_h * shape.out_w, planes_floats = planes_.channel_floats(shape);
     parallel_ranges(pool, shape.n * shape.c, grain_of(planes_floats), [&](int64_t begin, int64_t end, int thread) {
       const int64_t at_once = std::min(channels_at_once(planes_floats), end - begin);

@@ -110,20 +110,17 @@ void TiledConvLayer::run(const ConvShape& shape, const float* x, float* y, const
   Job job{.shape = shape, .epilogue = epilogue, .kernels = kernels, .y = y};
   job.pixels = shape.out_h * shape.out_w;
   scratch = align_to_cache_line(scratch);
-  if (reads_input_directly(shape)) {
-    job.input = x;
-    job.channel_stride = shape.h * shape.w;
-    job.row_stride = shape.w;
-    job.input_floats = shape.n * shape.c * job.channel_stride;
-  } else {
-    job.channel_stride = planes_.channel_floats(shape);
-  }
+  const bool is_direct = reads_input_directly(shape);
+  job.channel_stride = is_direct ? shape.h * shape.w : planes_.channel_floats(shape);
+  job.row_stride = is_direct ? shape.w : planes_.row_stride(shape);
   job.offsets = planes_.write_offsets(shape, group_channels(), job.channel_stride, scratch);
   scratch = align_to_cache_line(scratch);
-  if (!reads_input_directly(shape)) {
+  if (is_direct) {
+    job.input = x;
+    job.input_floats = shape.n * shape.c * job.channel_stride;
+  } else {
     float* planes = scratch;
     job.input = planes;
-    job.row_stride = planes_.row_stride(shape);
     const int64_t floats = shape.n * shape.c * job.channel_stride;
     job.input_floats = floats + kTile;
     parallel_ranges(pool, shape.n * shape.c, grain_of(job.channel_stride), [&](int64_t begin, int64_t end, int) {

@@ -37,7 +37,7 @@ class IntegerDepthwiseLayer final : public IntegerLayer {
 
   std::size_t scratch_bytes(const ConvShape& shape, int threads) const override {
     ScratchSize size;
-    size.add<std::ptrdiff_t>(planes_.taps() + 1);
+    size.add<float>(static_cast<std::size_t>(planes_.offset_floats(1)));
     for (int i = 0; i < threads; ++i) size.add<std::byte>(thread_bytes(shape));
     return size.bytes();
   }
@@ -45,8 +45,8 @@ class IntegerDepthwiseLayer final : public IntegerLayer {
   void run(const ConvShape& shape, const std::byte* x, const Grid* grids, const IntegerEpilogue& epilogue,
            std::byte* scratch, ThreadPool& pool, const Kernels& kernels) const override {
     Scratch memory(scratch);
-    auto* space = memory.take<float>((planes_.taps() + 1) * (sizeof(std::ptrdiff_t) / sizeof(float)));
-    const Job job = {shape, epilogue, kernels, planes_.write_offsets(shape, 1, 0, space)};
+    auto* space = memory.take<float>(static_cast<std::size_t>(planes_.offset_floats(1)));
+    const Job job = {shape, epilogue, kernels, planes_.write_offsets(shape, 1, planes_.channel_floats(shape), space)};
     std::byte* own = memory.take<std::byte>(0);
     const std::size_t elements = plane_elements(shape);
     parallel_ranges(

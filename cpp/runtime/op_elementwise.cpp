@@ -146,9 +146,7 @@ std::unique_ptr<ElementwiseStep> make_elementwise_step(const StepSource& source)
                        });
 }
 
-std::unique_ptr<Step> make_unary_step(const StepSource& source) { return unary_step(source); }
-
-std::unique_ptr<Step> make_binary_step(const StepSource& source) {
+std::unique_ptr<Step> make_function_step(const StepSource& source) {
   if (auto step = make_elementwise_step(source)) return step;
   return std::make_unique<IntegerStep>(source, binary_function(source.node().op));
 }

@@ -166,14 +166,13 @@ std::unique_ptr<Step> make_clamp_step(const StepSource& source) {
 std::unique_ptr<Step> make_float_step(const StepSource& source) {
   const std::vector<int> values = operands(source.network.graph(), source.fused);
   const bool reads_held = std::any_of(values.begin(), values.end(), [&](int v) { return source.held[v].has_value(); });
-  const bool has_held = reads_held || source.output_grid();
-  if (auto step = make_elementwise_step(source); step && has_held) {
+  if (!reads_held && !source.output_grid()) return make_plain_step(source);
+  if (auto step = make_elementwise_step(source)) {
     return with_held_type(source.precision(), [&](auto tag) -> std::unique_ptr<Step> {
       return std::make_unique<HeldElementwiseStep<typename decltype(tag)::type>>(source, std::move(step));
     });
   }
   auto step = make_plain_step(source);
-  if (!has_held) return step;
   return with_held_type(source.precision(), [&](auto tag) -> std::unique_ptr<Step> {
     return std::make_unique<FloatStep<typename decltype(tag)::type>>(source, std::move(step));
   });

@@ -11,7 +11,7 @@
 namespace opq {
 namespace {
 
-constexpr int kDepth = 64, kRows = 24;  // a panel of 16 KiB at the most, and weights that fit beside it
+constexpr int kDepth = 64, kRows = 24;  // a panel of 16 KiB, and weights that fit beside it
 
 // Zeros are multiplied as fast as other numbers.
 template <typename T>
@@ -51,12 +51,16 @@ double float_rate(const Kernels& kernels) {
 }
 
 double byte_rate(const Kernels& kernels) {
-  const AlignedBuffer codes = zeros<int8_t>(kRows * kDepth), panel = zeros<uint8_t>(kDepth * kByteTile),
+  constexpr int kBytes = 4 * kDepth;
+  const AlignedBuffer codes = zeros<int8_t>(kRows * kBytes), panel = zeros<uint8_t>(kBytes * kByteTile),
                       sums = zeros<int32_t>(kRows * kByteTile);
   const std::vector<uint32_t> large_begin(kRows + 1);
-  const QuadBlock block = {
-      .codes = as<int8_t>(codes), .quads = kDepth / 4, .turn = 9, .large_begin = large_begin.data(), .large = nullptr};
-  return best_rate(double{kRows} * kDepth * kByteTile, [&] {
+  const QuadBlock block = {.codes = as<int8_t>(codes),
+                           .quads = kBytes / 4,
+                           .turn = kBytes / 4,
+                           .large_begin = large_begin.data(),
+                           .large = nullptr};
+  return best_rate(double{kRows} * kBytes * kByteTile, [&] {
     kernels.quad_block(block, kRows, as<uint8_t>(panel), kByteTile, as<int32_t>(sums), true, nullptr);
   });
 }

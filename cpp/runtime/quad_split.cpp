@@ -18,24 +18,28 @@ constexpr double kLargeWork = 3.0;  // has no neighbours to share its codes and 
 
 static_assert(1 << (LargeQuadCounter::kLengths - 1) == kBlockQuads && std::size(kWork) == LargeQuadCounter::kLengths);
 
-// After so many quads, a length of turns that takes longer than a shorter one is given up, and so are longer ones.
+// After so many quads, a length of turns that takes so much longer than a shorter one is given up, and so are longer
+// ones. To count them would take most of the time, for what the other rows hardly change.
 constexpr int64_t kQuadsToKnow = 1024;
+constexpr double kSurelyLonger = 1.05;
 
-// Cuts `excess` off the codes of this sign among k = first, first + 1, first + 4, first + 5, ...
+// Cuts `excess` off the codes of this sign among k = first, first + 1, first + 4, first + 5, ...: always off the
+// largest one, as much as a LargeQuad may have of it.
 void cut_largest(const int8_t* codes, int count, int first, int sign, int excess, int8_t* rest) {
   int places[kByteDepth / 2];
   int* end = places;
   for (int k = first; k < count; k += k % 2 == 0 ? 1 : 3) {
     if (sign * codes[k] > 0) *end++ = k;
   }
-  const auto is_smaller = [=](int a, int b) {
-    return codes[a] != codes[b] ? sign * codes[a] < sign * codes[b] : a > b;
-  };
-  for (std::make_heap(places, end, is_smaller); excess > 0; --end) {
+  const auto left = [=](int k) { return sign * (codes[k] - rest[k]); };
+  const auto is_smaller = [=](int a, int b) { return left(a) != left(b) ? left(a) < left(b) : a > b; };
+  std::make_heap(places, end, is_smaller);
+  while (excess > 0) {
     std::pop_heap(places, end, is_smaller);
-    const int k = end[-1], cut = std::min(sign * codes[k], excess);
-    rest[k] = static_cast<int8_t>(sign * cut);
+    const int k = end[-1], cut = std::min({left(k), excess, kMostLargeCode});
+    rest[k] = static_cast<int8_t>(rest[k] + sign * cut);
     excess -= cut;
+    std::push_heap(places, end, is_smaller);
   }
 }
 
@@ -50,7 +54,7 @@ QuadSplit split_quads(const WeightStatistics& statistics, bool has_dot_products)
   if (has_dot_products) {
     return {.turn = 1, .cuts = false, .large = 0, .work = static_cast<double>(statistics.quads)};
   }
-  QuadSplit best{};
+  QuadSplit best{.turn = 1, .cuts = true, .large = 0, .work = work_of(0, statistics.quads, 0)};
   for (std::size_t i = 0; i < statistics.large_quads.size(); ++i) {
     const int64_t large = statistics.large_quads[i];
     const double work = work_of(i, statistics.quads, large);
@@ -96,7 +100,7 @@ void LargeQuadCounter::add_row(const int8_t* codes, int64_t depth) {
   }
   if (quads_ < kQuadsToKnow) return;
   for (std::size_t i = 1; i < lengths_; ++i) {
-    if (work_of(i, quads_, large_[i]) > work_of(i - 1, quads_, large_[i - 1])) lengths_ = i;
+    if (work_of(i, quads_, large_[i]) > kSurelyLonger * work_of(i - 1, quads_, large_[i - 1])) lengths_ = i;
   }
 }
 
@@ -106,18 +110,18 @@ void LargeQuadCounter::add_block(const int8_t* codes, int count) {
   int turns = (count + 3) / 4;
   quads_ += turns;
   // Of a turn: the sums of its positive codes, of codes 0 and 1 and of 2 and 3, and of its negative ones.
-  int16_t sums[kBlockQuads + 1][4] = {};
+  uint16_t sums[kBlockQuads + 1][4] = {};
   for (int quad = 0; quad < turns; ++quad) {
     for (int pair = 0; pair < 2; ++pair) {
       const int a = padded[4 * quad + 2 * pair], b = padded[4 * quad + 2 * pair + 1];
-      sums[quad][pair] = static_cast<int16_t>(std::max(a, 0) + std::max(b, 0));
-      sums[quad][pair + 2] = static_cast<int16_t>(std::max(-a, 0) + std::max(-b, 0));
+      sums[quad][pair] = static_cast<uint16_t>(std::max(a, 0) + std::max(b, 0));
+      sums[quad][pair + 2] = static_cast<uint16_t>(std::max(-a, 0) + std::max(-b, 0));
     }
   }
   for (std::size_t i = 0; i < lengths_; ++i) {
-    int16_t largest = 0;
+    uint16_t largest = 0;
     for (int turn = 0; turn < turns; ++turn) {
-      for (const int16_t sum : sums[turn]) largest = std::max(largest, sum);
+      for (const uint16_t sum : sums[turn]) largest = std::max(largest, sum);
     }
     for (int turn = 0; turn < turns && largest > kMostTurnSum; ++turn) {
       if (*std::max_element(sums[turn], sums[turn] + 4) <= kMostTurnSum) continue;
@@ -126,10 +130,10 @@ void LargeQuadCounter::add_block(const int8_t* codes, int count) {
       large_[i] += cut_turn(codes + begin, std::min(length, count - begin), rest);
     }
     // Two turns become one of twice the length.
-    std::fill_n(sums[turns], 4, int16_t{0});
+    std::fill_n(sums[turns], 4, uint16_t{0});
     turns = (turns + 1) / 2;
     for (int turn = 0; turn < turns; ++turn) {
-      for (int j = 0; j < 4; ++j) sums[turn][j] = static_cast<int16_t>(sums[2 * turn][j] + sums[2 * turn + 1][j]);
+      for (int j = 0; j < 4; ++j) sums[turn][j] = static_cast<uint16_t>(sums[2 * turn][j] + sums[2 * turn + 1][j]);
     }
   }
 }

@@ -25,12 +25,11 @@ std::unique_ptr<Step> make_plain_step(const StepSource& source) {
     case Op::kLeakyRelu:
     case Op::kHardSigmoid:
     case Op::kClip:
-      return make_unary_step(source);
     case Op::kAdd:
     case Op::kSub:
     case Op::kMul:
     case Op::kDiv:
-      return make_binary_step(source);
+      return make_function_step(source);
     case Op::kMaxPool:
       return make_max_pool_step(source);
     case Op::kAveragePool:

@@ -83,8 +83,7 @@ struct StepSource {
 // One function per family of operators.
 std::unique_ptr<Step> make_conv_step(const StepSource& source);          // Conv, Linear
 std::unique_ptr<Step> make_matmul_step(const StepSource& source);        // MatMul
-std::unique_ptr<Step> make_unary_step(const StepSource& source);         // Relu, Sigmoid, ..., Clip
-std::unique_ptr<Step> make_binary_step(const StepSource& source);        // Add, Sub, Mul, Div
+std::unique_ptr<Step> make_function_step(const StepSource& source);      // Relu, Sigmoid, ..., Clip, Add, Sub, Mul, Div
 std::unique_ptr<Step> make_max_pool_step(const StepSource& source);      // MaxPool
 std::unique_ptr<Step> make_average_pool_step(const StepSource& source);  // AveragePool
 std::unique_ptr<Step> make_reduce_step(const StepSource& source);        // ReduceMean
@@ -94,7 +93,7 @@ std::unique_ptr<Step> make_pad_step(const StepSource& source);           // Pad
 std::unique_ptr<Step> make_concat_step(const StepSource& source);        // Concat
 std::unique_ptr<Step> make_transpose_step(const StepSource& source);     // Transpose
 
-// The unary and binary steps of float32, else null.
+// A function step of float32, else null.
 std::unique_ptr<ElementwiseStep> make_elementwise_step(const StepSource& source);
 
 // All of them, by operator, in float32.

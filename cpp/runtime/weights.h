@@ -22,14 +22,14 @@ struct WeightStatistics {
   int largest_code = 0;                   // the largest absolute one; 0 without codes
   std::vector<CodeSums> code_sums;        // by row; empty without codes
   std::vector<uint16_t> column_nonzeros;  // [row / kCountedRows][k], where they were asked for
-  int64_t quads = 0;                      // four neighbouring codes of a row
+  int64_t quads = 0;                      // how many fours of neighbouring codes of a row there are
   std::vector<int64_t> large_quads;       // LargeQuadCounter's, where they were asked for
 };
 
 // What not every layer needs to know of its weights.
 struct Counted {
   bool column_nonzeros = false;  // sparse columns, which Linear layers alone have
-  bool large_quads = false;      // dense convolutions of bytes without dot products
+  bool large_quads = false;      // convolutions of bytes without dot products, which may be dense
 };
 
 // codes[rows][depth] (int8), all of them or through a reader, or values[rows][depth] (float32); the others are null.

@@ -45,6 +45,7 @@ struct OrderedBytes256 {
   }
 
   void store(int32_t* sums) const {
+    static_assert(!kIsPacked);
     const auto widen = [=](__m128i eight, int at) {
       _mm256_storeu_si256(reinterpret_cast<__m256i*>(sums + at), _mm256_cvtepi16_epi32(eight));
     };
@@ -54,6 +55,7 @@ struct OrderedBytes256 {
     widen(_mm256_extracti128_si256(high, 1), 24);
   }
   void add_to(int32_t* sums) const {
+    static_assert(!kIsPacked);
     const auto add = [=](__m128i eight, int at) {
       auto* p = reinterpret_cast<__m256i*>(sums + at);
       _mm256_storeu_si256(p, _mm256_add_epi32(_mm256_loadu_si256(p), _mm256_cvtepi16_epi32(eight)));

@@ -11,7 +11,8 @@ namespace {
 
 inline int16_t saturate(int32_t x) { return static_cast<int16_t>(x < -32768 ? -32768 : x > 32767 ? 32767 : x); }
 
-// 16-bit sums of 32 neighbouring pixels.
+// 16-bit sums of 32 neighbouring pixels. Other sets may have other types for half a tile, Half, and for sums that come
+// from memory, OfSums (bytes-inl.h).
 struct S16 {
   static constexpr int kPixels = 32;
   int16_t lane[kPixels];
