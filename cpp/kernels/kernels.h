@@ -74,6 +74,7 @@ inline constexpr int kByteTile = 64;    // pixels
 inline constexpr int kHalfTile = 32;    // up to so many take pairs half of the time
 inline constexpr int kByteDepth = 512;  // rows of a panel of bytes: 32 KiB, the L1 cache
 inline constexpr int kWordDepth = 256;  // of words
+inline constexpr int kQuadDepth = 256;  // of bytes by fours: 16 KiB, which leave room for rows of codes and sums
 inline constexpr int kPlaceUnit = 8;    // places are stored as 8 k: half-finished addresses
 inline constexpr int kPairBytes = 5;    // of two nonzeros (bytes-inl.h)
 

@@ -169,7 +169,7 @@ class QuadCodes {
   static const char* name() { return "int8 dense"; }
 
  private:
-  static constexpr int64_t kDepth = kByteDepth;
+  static constexpr int64_t kDepth = kQuadDepth;
 
   static int64_t quads_of(int64_t depth) { return (depth + 3) / 4; }
   static int64_t row_quads(int64_t rows) { return (rows + 3) / 4; }

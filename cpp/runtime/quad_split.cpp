@@ -9,11 +9,11 @@ namespace opq {
 namespace {
 
 constexpr int kMostTurnSum = 128;  // 255 * 128 <= 32767
-constexpr int kBlockQuads = kByteDepth / 4;
+constexpr int kBlockQuads = kQuadDepth / 4;
 
 // By turns of 1, 2, 4, ... quads: what a quad takes, in multiplications, of which there are two where each quad goes to
 // 32 bits. In a longer turn there is one, and its share of a turn's end, and the loads become a bound: as measured.
-constexpr double kWork[] = {2.0, 1.63, 1.47, 1.34, 1.29, 1.27, 1.25, 1.24};
+constexpr double kWork[] = {2.0, 1.63, 1.47, 1.34, 1.29, 1.27, 1.25};
 constexpr double kLargeWork = 3.0;  // has no neighbours to share its codes and pixels with
 
 static_assert(1 << (LargeQuadCounter::kLengths - 1) == kBlockQuads && std::size(kWork) == LargeQuadCounter::kLengths);
@@ -26,7 +26,7 @@ constexpr double kSurelyLonger = 1.05;
 // Cuts `excess` off the codes of this sign among k = first, first + 1, first + 4, first + 5, ...: always off the
 // largest one, as much as a LargeQuad may have of it.
 void cut_largest(const int8_t* codes, int count, int first, int sign, int excess, int8_t* rest) {
-  int places[kByteDepth / 2];
+  int places[kQuadDepth / 2];
   int* end = places;
   for (int k = first; k < count; k += k % 2 == 0 ? 1 : 3) {
     if (sign * codes[k] > 0) *end++ = k;
@@ -95,8 +95,8 @@ int cut_turn(const int8_t* codes, int count, int8_t* rest) {
 }
 
 void LargeQuadCounter::add_row(const int8_t* codes, int64_t depth) {
-  for (int64_t k = 0; k < depth; k += kByteDepth) {
-    add_block(codes + k, static_cast<int>(std::min<int64_t>(kByteDepth, depth - k)));
+  for (int64_t k = 0; k < depth; k += kQuadDepth) {
+    add_block(codes + k, static_cast<int>(std::min<int64_t>(kQuadDepth, depth - k)));
   }
   if (quads_ < kQuadsToKnow) return;
   for (std::size_t i = 1; i < lengths_; ++i) {
@@ -105,7 +105,7 @@ void LargeQuadCounter::add_row(const int8_t* codes, int64_t depth) {
 }
 
 void LargeQuadCounter::add_block(const int8_t* codes, int count) {
-  int8_t padded[kByteDepth] = {};
+  int8_t padded[kQuadDepth] = {};
   std::copy_n(codes, count, padded);
   int turns = (count + 3) / 4;
   quads_ += turns;
@@ -126,7 +126,7 @@ void LargeQuadCounter::add_block(const int8_t* codes, int count) {
     for (int turn = 0; turn < turns && largest > kMostTurnSum; ++turn) {
       if (*std::max_element(sums[turn], sums[turn] + 4) <= kMostTurnSum) continue;
       const int length = 4 << i, begin = turn * length;
-      int8_t rest[kByteDepth];
+      int8_t rest[kQuadDepth];
       large_[i] += cut_turn(codes + begin, std::min(length, count - begin), rest);
     }
     // Two turns become one of twice the length.

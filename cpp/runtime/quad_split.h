@@ -34,7 +34,7 @@ int cut_turn(const int8_t* codes, int count, int8_t* rest);
 // Counts, row by row, what turns of every length would leave.
 class LargeQuadCounter {
  public:
-  static constexpr int kLengths = 8;  // up to the quads of a block
+  static constexpr int kLengths = 7;  // up to the quads of a block
 
   void add_row(const int8_t* codes, int64_t depth);
   // By length: turns of 1, 2, 4, ... quads, as far as they are worth it.
