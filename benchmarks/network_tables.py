@@ -23,12 +23,12 @@ _WITHOUT_AVX512 = """\
 
 _NOTES = """\
 Medians and, in brackets, the 90th percentiles, milliseconds per run. The engines of a table and a number of threads were loaded
-in one process and ran in turns; DeepSparse 1.8, which wants older packages, is a process beside it that takes its turns.
-Compare inside a table only.
+in one process, on as many cores, and ran in turns; DeepSparse 1.8, which wants older packages, is a process beside it that
+takes its turns. Compare inside a table only.
 
-* A turn of all engines counts if every core was as fast before and after it as it is alone (quiet.py): in a virtual machine the
-  other thread of a core may be somebody else's. Where waiting (--patience) did not help, the line of the network says how many
-  runs were disturbed.
+* A run counts if every core was as fast shortly before and after it as it is alone (quiet.py): in a virtual machine the other
+  thread of a core may be somebody else's. Where such moments were rare (--patience), the line of the network says how few runs
+  an engine had, or how many of its runs were disturbed.
 * Dense float32 and ONNX Runtime's static int8 run the network before pruning; what is sparse runs the pruned one.
   DeepSparse leaves AlexNet up to the second LRN, which it does not know, to ONNX Runtime: 8 operators of 21.
 * How far two cores are apart, a cache line there and back, is the host's matter in a virtual machine, and may change from one
@@ -138,8 +138,15 @@ def _apart(result: Result, threads: int) -> str:
 
 
 def _disturbed(timings: dict[int, dict[str, Timing]]) -> str:
-    all_of = {threads: next(iter(by_engine.values())) for threads, by_engine in timings.items()}
-    return "".join(f"; {t.disturbed} of {t.runs} runs on {_threads(n)} disturbed" for n, t in all_of.items() if t.disturbed)
+    text = ""
+    for threads, by_engine in timings.items():
+        runs = [timing.runs for timing in by_engine.values()]
+        if min(runs) < max(runs):
+            text += f"; {min(runs)} to {max(runs)} runs on {_threads(threads)}"
+        disturbed = [timing.disturbed for timing in by_engine.values()]
+        if max(disturbed) > 0:
+            text += f"; {min(disturbed)} to {max(disturbed)} of {max(runs)} runs on {_threads(threads)} disturbed"
+    return text
 
 
 def _ratios(others: Sequence[float | None], row: Sequence[Timing]) -> str:

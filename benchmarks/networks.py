@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import tempfile
 from collections.abc import Callable
@@ -35,7 +36,7 @@ from benchmarks.network_accuracy import Difference, differences
 from benchmarks.network_cases import GROUPS, NAMES, Case, Files, Prepared, files_in, prepare
 from benchmarks.network_engines import LABELS, OTHER_PROCESS, Setting, engine
 from benchmarks.network_tables import Result, difference_lines, latency_lines, markdown
-from benchmarks.quiet import Quiet
+from benchmarks.quiet import Quiet, best_speed, usable_cores
 from opq._core import round_trip_seconds
 from opq.benchmark import Timing, measure
 from opq.cli.tables import progress
@@ -54,11 +55,10 @@ def main() -> None:
     args = parsed()
     images = "the sample photographs of scikit-image" if args.images is None else f"photographs of {args.images.name}"
     results: list[Result] = []
-    quiet = Quiet()
-    quiet.find_best(_LOOK)
+    best = in_a_child(best_speed, usable_cores(), _LOOK)
     for group in args.only:
         for network in args.networks:
-            result = measure_case(group, Case(network, *GROUPS[group]), args, quiet)
+            result = measure_case(group, Case(network, *GROUPS[group]), args, best)
             results.append(result)
             known = ["", *difference_lines([result])] if result.differences else []
             print("\n".join(["", group, *latency_lines(result), *known]), flush=True)
@@ -74,7 +74,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--networks", nargs="+", default=NAMES, choices=NAMES)
     parser.add_argument("--threads", nargs="+", type=int, default=sorted({1, min(2, available_cores())}))
     parser.add_argument("--runs", type=int, default=50)
-    parser.add_argument("--patience", type=float, default=45.0, help="seconds that waiting for quiet cores may take")
+    parser.add_argument("--patience", type=float, default=60.0, help="seconds in which quiet moments are looked for")
     parser.add_argument("--images", type=Path)
     parser.add_argument("--deepsparse", metavar="PYTHON")
     parser.add_argument("--write", type=Path, metavar="FILE")
@@ -82,7 +82,7 @@ def parsed() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def measure_case(group: str, case: Case, args: argparse.Namespace, quiet: Quiet) -> Result:
+def measure_case(group: str, case: Case, args: argparse.Namespace, best: float) -> Result:
     """One network of one group. Every step is a process of its own, so that no memory it leaves free hides another's need."""
     with tempfile.TemporaryDirectory() as folder:
         files = files_in(Path(folder))
@@ -102,7 +102,7 @@ def measure_case(group: str, case: Case, args: argparse.Namespace, quiet: Quiet)
             progress(f"{group}, {case.network}: timing on {threads} threads")
             runs = max(3, args.runs // case.batch)
             setting = Setting(threads, args.deepsparse)
-            timings[threads], trips[threads] = in_a_child(_timed, list(peaks), files, setting, runs, quiet, args.patience)
+            timings[threads], trips[threads] = in_a_child(_timed, list(peaks), files, setting, runs, best, args.patience)
     return Result(group, case, prepared, timings, trips, peaks, found, missing)
 
 
@@ -124,9 +124,13 @@ def _peak(label: str, files: Files, setting: Setting) -> int | None:
 
 
 def _timed(
-    labels: list[str], files: Files, setting: Setting, runs: int, quiet: Quiet, patience: float
+    labels: list[str], files: Files, setting: Setting, runs: int, best: float, patience: float
 ) -> tuple[dict[str, Timing], list[float | None]]:
-    """Timings by engine; how far two cores are apart before and after, in nanoseconds."""
+    """Timings by engine; how far two cores are apart before and after, in nanoseconds. On as many cores as threads."""
+    cores = usable_cores()[: setting.threads]
+    if cores:
+        os.sched_setaffinity(0, cores)
+    quiet = Quiet(cores, best)
     engines = [engine(label, files, setting) for label in labels]
     before = round_trip_seconds()
     timings = {timing.engine: timing for timing in measure(engines, _WARMUP, runs, quiet, patience)}

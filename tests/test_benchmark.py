@@ -1,6 +1,7 @@
 """What `opq bench` measures with: engines that compute the same, and layers told apart in a profile."""
 
 import sys
+from dataclasses import dataclass
 from importlib.util import find_spec
 
 import numpy as np
@@ -55,18 +56,47 @@ def test_engines_of_every_precision_are_measured_in_turns():
     assert all(t.minimum <= t.median <= t.p90 <= t.p99 for t in timings)
 
 
-@pytest.mark.parametrize(("patience", "disturbed", "turns"), [(60.0, 0, 4), (0.0, 1, 3)])
-def test_turns_that_something_else_disturbs_do_not_count(monkeypatch, patience, disturbed, turns):
-    """As long as there is patience: of three turns of one run each, something else runs behind the second."""
-    monkeypatch.setattr(timing, "_REST", 0.0)
-    monkeypatch.setattr(timing, "_WARM", 0.0)
-    monkeypatch.setattr(timing, "_WAIT", 0.0)
-    runs = []
-    # Before and behind every turn.
-    answers = iter([True, True, True, False, *[True] * 20])
-    [found] = measure([Engine("e", lambda: lambda: runs.append(1))], 1, 3, lambda: next(answers), patience)
-    assert (found.runs, found.disturbed) == (3, disturbed)
-    assert len(runs) == 1 + 2 * turns
+@dataclass
+class Clock:
+    """Instead of the module time: moves by a microsecond when it is looked at, and as told."""
+
+    now: float = 0.0
+
+    def perf_counter(self):
+        self.now += 1e-6
+        return self.now
+
+    def sleep(self, seconds):
+        self.now += seconds
+
+
+@pytest.mark.parametrize(
+    ("answers", "wanted", "runs", "disturbed"),
+    [
+        ([False, True, False, True, True, True, False, False, True, True, False, True, True], 3, 3, 0),
+        ([True, True, True, True, True, False, None], 5, 3, 0),
+        ([True, True, True, True, False, None], 5, 5, 3),
+        ([None], 5, 5, 5),
+    ],
+)
+def test_runs_that_something_else_disturbs_do_not_count(monkeypatch, answers, wanted, runs, disturbed):
+    """As long as there is patience, or if three are left then. A moment is one run; None is the end of patience.
+
+    The first: something else runs before the first moment and at the end of the second, and looks as if after the third.
+    """
+    clock, remaining = Clock(), iter(answers)
+    monkeypatch.setattr(timing, "time", clock)
+    monkeypatch.setattr(timing, "_MOMENT", 0.0)
+
+    def is_quiet():
+        answer = next(remaining)
+        if answer is None:
+            clock.now += 1000
+        return bool(answer)
+
+    [found] = measure([Engine("e", lambda: lambda: None)], 1, wanted, is_quiet, 100)
+    assert (found.runs, found.disturbed) == (runs, disturbed)
+    assert next(remaining, "none") == "none"
 
 
 def test_layers_and_their_multiply_adds():

@@ -125,21 +125,10 @@ template <class S, int... V>
   for (int i = 0; i < out.runs; ++i) copy_bytes<S>(apart + i * out.step, y + i * out.length, out.length);
 }
 
-// S for sums that come from memory: of sets to which another order of the pixels in registers is easier then.
-template <class S>
-struct OfSumsOf {
-  using type = S;
-};
-template <class S>
-  requires requires { typename S::OfSums; }
-struct OfSumsOf<S> {
-  using type = typename S::OfSums;
-};
-
 // Row m of the output, of sums in memory.
 template <class S, int... V>
 inline void finish_sums(Seq<V...> all, const int32_t* sums, const ByteOutput& out, int m) {
-  using T = typename OfSumsOf<S>::type;
+  using T = typename S::OfSums;
   const T sum[sizeof...(V)] = {T::load(sums + T::kPixels * V, out.rules[m].shift)...};
   finish_byte_row(all, sum, out, m);
 }
@@ -174,22 +163,11 @@ void byte_rows(Seq<V...> all, const PairBlock& block, int rows, X x, int32_t* su
   }
 }
 
-// S for half a tile: of sets whose registers hold a whole one, a type of its own.
-template <class S>
-struct HalfOf {
-  using type = S;
-};
-template <class S>
-  requires requires { typename S::Half; }
-struct HalfOf<S> {
-  using type = typename S::Half;
-};
-
 template <class S>
 void byte_block(const PairBlock& block, int rows, const uint8_t* panel, int pixels, int32_t* sums, bool first,
                 const ByteOutput* out) {
   if (pixels <= kHalfTile) {
-    using H = typename HalfOf<S>::type;
+    using H = typename S::Half;
     return byte_rows<H>(SeqTo<kHalfTile / H::kPixels>(), block, rows, PanelPlaces{panel}, sums, first, out);
   }
   byte_rows<S>(SeqTo<kByteTile / S::kPixels>(), block, rows, PanelPlaces{panel}, sums, first, out);

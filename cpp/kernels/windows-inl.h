@@ -87,7 +87,7 @@ struct HalvedWindow3x3 {
 template <class S, class P, int stride>
 struct AnyWindow {
   using Sums = WindowSums<S, P, stride>;
-  using Sum = typename OfSumsOf<S>::type;
+  using Sum = typename S::OfSums;
   const ByteWindow& window;
   int32_t* sums;  // [kByteTile]
   int shift;

@@ -1,42 +1,29 @@
 // The loops of an operation of two operands with NumPy's broadcasting, outermost first. The innermost axis is `inner`
-// long; along it each operand moves by 0 or 1. The other axes are counted down by `offsets`: neighbouring axes along
-// which both operands run on are merged, so that operands of one shape have one loop.
+// long; along it each operand moves by 0 or 1. Neighbouring axes along which both operands run on are merged, so that
+// operands of one shape have one loop.
 #pragma once
 
 #include <algorithm>
-#include <utility>
 #include <vector>
 
 #include "format/tensors.h"
+#include "runtime/loop_axes.h"
 #include "runtime/parallel.h"
 
 namespace opq {
 
 class Broadcast {
  public:
-  Broadcast(const Shape& a, const Shape& b, const Shape& y) {
-    std::vector<Axis> axes;  // innermost first
-    int64_t stride_a = 1, stride_b = 1;
-    for (std::size_t i = 1; i <= y.size(); ++i) {
-      const int64_t size = y[y.size() - i];
-      const int64_t size_a = i <= a.size() ? a[a.size() - i] : 1, size_b = i <= b.size() ? b[b.size() - i] : 1;
-      if (size == 1) continue;
-      const Axis axis{size, size_a == 1 ? 0 : stride_a, size_b == 1 ? 0 : stride_b};
-      stride_a *= size_a;
-      stride_b *= size_b;
-      if (!axes.empty() && axis.step_a == axes.back().size * axes.back().step_a &&
-          axis.step_b == axes.back().size * axes.back().step_b) {
-        axes.back().size *= size;
-      } else {
-        axes.push_back(axis);
-      }
-    }
-    if (axes.empty()) axes.push_back({1, 1, 1});
-    inner_ = axes.front().size;
-    steps_[0] = static_cast<int>(axes.front().step_a);
-    steps_[1] = static_cast<int>(axes.front().step_b);
-    outer_.assign(axes.rbegin(), axes.rend() - 1);
-    for (const Axis& axis : outer_) rows_ *= axis.size;
+  Broadcast(const Shape& a, const Shape& b, const Shape& y)
+      : outer_a_(broadcast_axes(a, y)), outer_b_(broadcast_axes(b, y)) {
+    merge();
+    if (outer_a_.empty()) return;
+    inner_ = outer_a_.back().size;
+    steps_[0] = static_cast<int>(outer_a_.back().stride);
+    steps_[1] = static_cast<int>(outer_b_.back().stride);
+    outer_a_.pop_back();
+    outer_b_.pop_back();
+    rows_ = loop_count(outer_a_);
   }
 
   // By operand: 0 or 1.
@@ -50,33 +37,35 @@ class Broadcast {
     const int64_t length = std::min(inner_, most), pieces = (inner_ + length - 1) / length;
     parallel_ranges(pool, rows_ * pieces, grain_of(length), [&](int64_t begin, int64_t end, int) {
       for (int64_t i = begin; i < end; ++i) {
-        const auto [offset_a, offset_b] = offsets(i / pieces);
-        const int64_t start = i % pieces * length;
-        piece(offset_a + start * steps_[0], offset_b + start * steps_[1], i / pieces * inner_ + start,
-              std::min(length, inner_ - start));
+        const int64_t row = i / pieces, start = i % pieces * length;
+        piece(offset_of(outer_a_, row) + start * steps_[0], offset_of(outer_b_, row) + start * steps_[1],
+              row * inner_ + start, std::min(length, inner_ - start));
       }
     });
   }
 
  private:
-  struct Axis {
-    int64_t size, step_a, step_b;
-  };
-
-  // Where row `row` starts in a and in b.
-  std::pair<int64_t, int64_t> offsets(int64_t row) const {
-    int64_t offset_a = 0, offset_b = 0;
-    for (auto axis = outer_.rbegin(); axis != outer_.rend(); ++axis) {
-      offset_a += row % axis->size * axis->step_a;
-      offset_b += row % axis->size * axis->step_b;
-      row /= axis->size;
+  // As merged() does with the axes of one operand.
+  void merge() {
+    std::size_t count = 0;
+    for (std::size_t i = 0; i < outer_a_.size(); ++i) {
+      const LoopAxis a = outer_a_[i], b = outer_b_[i];
+      if (a.size == 1) continue;
+      if (count > 0 && runs_on(outer_a_[count - 1], a) && runs_on(outer_b_[count - 1], b)) {
+        outer_a_[count - 1] = {outer_a_[count - 1].size * a.size, a.stride};
+        outer_b_[count - 1] = {outer_b_[count - 1].size * b.size, b.stride};
+      } else {
+        outer_a_[count] = a;
+        outer_b_[count++] = b;
+      }
     }
-    return {offset_a, offset_b};
+    outer_a_.resize(count);
+    outer_b_.resize(count);
   }
 
-  std::vector<Axis> outer_;
+  std::vector<LoopAxis> outer_a_, outer_b_;
   int64_t rows_ = 1, inner_ = 1;
-  int steps_[2] = {};
+  int steps_[2] = {1, 1};
 };
 
 }  // namespace opq

@@ -32,8 +32,8 @@ class MatMulStep final : public Step {
     b.resize(b.size() - 2);
     Shape batch;
     broadcast_shapes(a, b, batch);
-    batch_a_ = batch_axes(a, batch, m_ * k_);
-    batch_b_ = batch_axes(b, batch, k_ * n_);
+    batch_a_ = broadcast_axes(a, batch, m_ * k_);
+    batch_b_ = broadcast_axes(b, batch, k_ * n_);
     batches_ = element_count(source.output_shape()) == 0 ? 0 : element_count(batch);
   }
 
@@ -55,18 +55,6 @@ class MatMulStep final : public Step {
   }
 
  private:
-  // A broadcast axis has stride 0.
-  static std::vector<LoopAxis> batch_axes(const Shape& shape, const Shape& batch, int64_t matrix) {
-    std::vector<LoopAxis> axes(batch.size());
-    const std::vector<int64_t> strides = contiguous_strides(shape);
-    const std::size_t missing = batch.size() - shape.size();
-    for (std::size_t axis = 0; axis < batch.size(); ++axis) {
-      const bool moves = axis >= missing && shape[axis - missing] > 1;
-      axes[axis] = {batch[axis], moves ? strides[axis - missing] * matrix : 0};
-    }
-    return axes;
-  }
-
   void run_tile(const float* a, const float* b, float* y, int64_t row, int64_t column, float* scratch,
                 const Kernels& kernels) const {
     float* panel = scratch;

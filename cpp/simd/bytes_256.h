@@ -29,6 +29,7 @@ using Bytes256 = OrderedBytes256<PixelOrder::kUnpacked>;
 
 template <PixelOrder order>
 struct OrderedBytes256 {
+  using Half = OrderedBytes256;
   using OfSums = OrderedBytes256<PixelOrder::kPacked>;
   static constexpr int kPixels = 32;
   static constexpr bool kIsPacked = order == PixelOrder::kPacked;

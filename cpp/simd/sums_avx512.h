@@ -20,6 +20,7 @@ namespace {
 
 struct S16 {
   using Half = Bytes256;
+  using OfSums = S16;
   static constexpr int kPixels = 64;
   __m512i low, high;
 

@@ -12,6 +12,8 @@ namespace opq {
 namespace {
 
 struct S16 {
+  using Half = S16;
+  using OfSums = S16;
   static constexpr int kPixels = 32;
   int16x8_t eight[4];
 

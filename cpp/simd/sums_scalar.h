@@ -11,9 +11,10 @@ namespace {
 
 inline int16_t saturate(int32_t x) { return static_cast<int16_t>(x < -32768 ? -32768 : x > 32767 ? 32767 : x); }
 
-// 16-bit sums of 32 neighbouring pixels. Other sets may have other types for half a tile, Half, and for sums that come
-// from memory, OfSums (bytes-inl.h).
+// 16-bit sums of 32 neighbouring pixels.
 struct S16 {
+  using Half = S16;    // for half a tile: another type where the registers of this one hold a whole one
+  using OfSums = S16;  // for sums that come from memory: another type where another order of the pixels is easier then
   static constexpr int kPixels = 32;
   int16_t lane[kPixels];
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,10 @@ Run = Callable[[], object]
 
 _REST = 0.2  # seconds
 _WARM = 0.1
-_WAIT = 1.0  # between two looks whether the machine is quiet
+_WAIT = 0.01  # between two looks whether the machine is quiet
+_MOMENT = 0.05  # of runs between two such looks,
+_MOMENT_RUNS = 3  # and how many they may be
+_FEW = 3  # runs that are enough, once patience has ended
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,7 @@ class Timing:
     p99: float
     runs: int
     peak_memory: int | None  # bytes of resident memory above what the process had before loading; None where unknown
-    disturbed: int = 0  # runs that counted although the machine was not quiet
+    disturbed: int = 0  # of `runs`: that counted although the machine was not quiet
 
 
 @dataclass
@@ -45,8 +49,10 @@ def measure(
 ) -> list[Timing]:
     """Load each engine and run it once, then time them in turns, so that other load on the machine hits them alike.
 
-    is_quiet  whether nothing else uses the cores. A turn of all engines counts if it was so before and after
-    patience  seconds that may be lost with waiting and with turns that do not count; after that every turn does
+    is_quiet  whether nothing else uses the cores. Up to three runs of one engine, for a twentieth of a second, count if it was
+              so before and after
+    patience  seconds in which such moments are looked for. If some engine has fewer than three runs then, what is missing of
+              `runs` is measured in turns and counts in any case
     """
     loaded: list[tuple[Engine, Run, float, float, int | None]] = []
     for engine in engines:
@@ -59,29 +65,72 @@ def measure(
         first = time.perf_counter() - started
         after = _memory("VmHWM")
         loaded.append((engine, run, init, first, None if before is None or after is None else after - before))
-    # An engine's threads may spin for a while after its last run and take a core from the next one: each turn is a block of
-    # runs after a rest. A processor that has rested is slow at first, for a time that is the same for all: runs are not
-    # counted until it has passed, however many these are.
     times: list[list[float]] = [[] for _ in engines]
-    block = max(1, min(10, runs // 5))
-    disturbed = 0
-    while len(times[-1]) < runs:
-        turn_at = time.perf_counter()
-        while is_quiet is not None and not is_quiet() and time.perf_counter() < turn_at + patience:
-            time.sleep(_WAIT)
-        count = min(block, runs - len(times[-1]))
-        turn = [_timed(run, warmup if not samples else 1, count) for (_, run, *_), samples in zip(loaded, times, strict=True)]
-        if is_quiet is not None and not is_quiet():
-            patience -= time.perf_counter() - turn_at
-            if patience > 0:
-                continue
-            disturbed += count
-        for samples, more in zip(times, turn, strict=True):
-            samples.extend(more)
+    all_runs = [run for _, run, *_ in loaded]
+    if is_quiet is not None:
+        _time_in_quiet_moments(all_runs, times, runs, is_quiet, patience)
+    quiet = [len(samples) for samples in times]
+    if is_quiet is None or min(quiet) < min(_FEW, runs):
+        _time_in_turns(all_runs, times, warmup, runs)
     return [
-        _timing(engine.name, init, first, samples, memory, disturbed)
-        for (engine, _, init, first, memory), samples in zip(loaded, times, strict=True)
+        _timing(engine.name, init, first, samples, memory, 0 if is_quiet is None else len(samples) - undisturbed)
+        for (engine, _, init, first, memory), samples, undisturbed in zip(loaded, times, quiet, strict=True)
     ]
+
+
+def _time_in_quiet_moments(
+    all_runs: list[Run], times: list[list[float]], runs: int, is_quiet: Callable[[], bool], patience: float
+) -> None:
+    """Adds to the times of each engine, up to so many. All are tried equally often.
+
+    Not many runs at a time, and two looks before them: what was quiet for a while stays so more often than what just became so.
+    """
+    until = time.perf_counter() + patience
+    was_quiet = False
+    for run, samples in cycle(list(zip(all_runs, times, strict=True))):
+        if min(map(len, times)) >= runs:
+            return
+        if len(samples) >= runs:
+            continue
+        while not was_quiet:
+            if time.perf_counter() >= until:
+                return
+            was_quiet = is_quiet() and _is_quiet_soon(is_quiet)
+            time.sleep(0.0 if was_quiet else _WAIT)
+        moment = _timed_moment(run, min(_MOMENT_RUNS, runs - len(samples)))
+        was_quiet = is_quiet() or _is_quiet_soon(is_quiet)  # the engine's threads may have spun
+        if was_quiet:
+            samples.extend(moment)
+
+
+def _is_quiet_soon(is_quiet: Callable[[], bool]) -> bool:
+    time.sleep(_WAIT)
+    return is_quiet()
+
+
+def _timed_moment(run: Run, most: int) -> list[float]:
+    """Seconds of runs for a short time, one at least, after one that brings its weights to the caches."""
+    run()
+    until = time.perf_counter() + _MOMENT
+    samples = [_seconds(run)]
+    while len(samples) < most and time.perf_counter() < until:
+        samples.append(_seconds(run))
+    return samples
+
+
+def _time_in_turns(all_runs: list[Run], times: list[list[float]], warmup: int, runs: int) -> None:
+    """Adds to the times of each engine, up to so many.
+
+    An engine's threads may spin for a while after its last run and take a core from the next one: each turn is a block of runs
+    after a rest. A processor that has rested is slow at first, for a time that is the same for all: runs are not counted until
+    it has passed, however many these are.
+    """
+    block = max(1, min(10, runs // 5))
+    is_first = True
+    while min(map(len, times)) < runs:
+        for run, samples in zip(all_runs, times, strict=True):
+            samples.extend(_timed(run, warmup if is_first else 1, min(block, runs - len(samples))))
+        is_first = False
 
 
 def _timed(run: Run, warmup: int, count: int) -> list[float]:
@@ -92,12 +141,13 @@ def _timed(run: Run, warmup: int, count: int) -> list[float]:
     while uncounted < warmup or time.perf_counter() < warm_at:
         run()
         uncounted += 1
-    samples = []
-    for _ in range(count):
-        started = time.perf_counter()
-        run()
-        samples.append(time.perf_counter() - started)
-    return samples
+    return [_seconds(run) for _ in range(count)]
+
+
+def _seconds(run: Run) -> float:
+    started = time.perf_counter()
+    run()
+    return time.perf_counter() - started
 
 
 def _timing(name: str, init: float, first: float, samples: list[float], memory: int | None, disturbed: int) -> Timing:
