@@ -26,9 +26,9 @@ Medians and, in brackets, the 90th percentiles, milliseconds per run. The engine
 in one process, on as many cores, and ran in turns; DeepSparse 1.8, which wants older packages, is a process beside it that
 takes its turns. Compare inside a table only.
 
-* A run counts if every core was as fast shortly before and after it as it is alone (quiet.py): in a virtual machine the other
-  thread of a core may be somebody else's. Where such moments were rare (--patience), the line of the network says how few runs
-  an engine had, or how many of its runs were disturbed.
+* A run counts if every core was as fast shortly before and after it as it is alone, and two as near each other as ever
+  (quiet.py): in a virtual machine the other thread of a core may be somebody else's. Where such moments were rare (--patience),
+  the line of the network says how few runs an engine had, or how many of its runs were disturbed.
 * Dense float32 and ONNX Runtime's static int8 run the network before pruning; what is sparse runs the pruned one.
   DeepSparse leaves AlexNet up to the second LRN, which it does not know, to ONNX Runtime: 8 operators of 21.
 * How far two cores are apart, a cache line there and back, is the host's matter in a virtual machine, and may change from one

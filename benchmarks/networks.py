@@ -36,7 +36,7 @@ from benchmarks.network_accuracy import Difference, differences
 from benchmarks.network_cases import GROUPS, NAMES, Case, Files, Prepared, files_in, prepare
 from benchmarks.network_engines import LABELS, OTHER_PROCESS, Setting, engine
 from benchmarks.network_tables import Result, difference_lines, latency_lines, markdown
-from benchmarks.quiet import Quiet, best_speed, usable_cores
+from benchmarks.quiet import Best, Quiet, best_look, usable_cores
 from opq._core import round_trip_seconds
 from opq.benchmark import Timing, measure
 from opq.cli.tables import progress
@@ -55,7 +55,7 @@ def main() -> None:
     args = parsed()
     images = "the sample photographs of scikit-image" if args.images is None else f"photographs of {args.images.name}"
     results: list[Result] = []
-    best = in_a_child(best_speed, usable_cores(), _LOOK)
+    best = in_a_child(best_look, usable_cores(), _LOOK)
     for group in args.only:
         for network in args.networks:
             result = measure_case(group, Case(network, *GROUPS[group]), args, best)
@@ -82,7 +82,7 @@ def parsed() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def measure_case(group: str, case: Case, args: argparse.Namespace, best: float) -> Result:
+def measure_case(group: str, case: Case, args: argparse.Namespace, best: Best) -> Result:
     """One network of one group. Every step is a process of its own, so that no memory it leaves free hides another's need."""
     with tempfile.TemporaryDirectory() as folder:
         files = files_in(Path(folder))
@@ -124,7 +124,7 @@ def _peak(label: str, files: Files, setting: Setting) -> int | None:
 
 
 def _timed(
-    labels: list[str], files: Files, setting: Setting, runs: int, best: float, patience: float
+    labels: list[str], files: Files, setting: Setting, runs: int, best: Best, patience: float
 ) -> tuple[dict[str, Timing], list[float | None]]:
     """Timings by engine; how far two cores are apart before and after, in nanoseconds. On as many cores as threads."""
     cores = usable_cores()[: setting.threads]
